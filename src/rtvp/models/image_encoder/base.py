@@ -1,0 +1,48 @@
+"""What every image encoder is to the rest of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class ImageEncoder(nn.Module):
+    """Pictures to feature maps.
+
+    ``forward`` takes images [B, 3, H, W], float RGB in 0..255, H and W multiples of 32, and returns one map
+    [B, channels[i], H / strides[i], W / strides[i]] per entry of ``strides`` (rising). Normalisation belongs to
+    the encoder, so that every caller and every export uses the constants its weights were trained with.
+
+    Args:
+        strides: stride of each returned map, px.
+        channels: channels of each returned map.
+        pixel_mean: mean per RGB channel, in 0..255.
+        pixel_std: standard deviation per RGB channel, in 0..255.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(
+        self,
+        strides: Sequence[int],
+        channels: Sequence[int],
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.strides = tuple(strides)
+        self.channels = tuple(channels)
+        # Constants of the architecture, not weights: kept out of the state dict so that official files load strictly.
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(1, 3, 1, 1), persistent=False)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] float RGB in 0..255 to zero mean and unit deviation."""
+        return (images - self.pixel_mean) / self.pixel_std
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """See the class."""
+        raise NotImplementedError

@@ -1,0 +1,107 @@
+"""Values that pass between rooms. Boxes are always xyxy, in pixels, float32, with x2 >= x1 and y2 >= y1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One thing to look for: a name and, optionally, other texts that mean the same (synonyms, descriptions)."""
+
+    name: str
+    texts: tuple[str, ...] = ()
+
+    @property
+    def all_texts(self) -> tuple[str, ...]:
+        """The name followed by its other texts: what is embedded and averaged."""
+        return (self.name, *self.texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """How an original image was placed in the square the network sees: scaled by ``scale``, put at the top left.
+
+    ``x_input = x_original * scale``; the rest of the square is padding. No offset: boxes scale back by one
+    division, and a batch may mix shapes.
+    """
+
+    width: int  # of the original, px
+    height: int
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """What was found in one image.
+
+    Attributes:
+        boxes_xyxy: [N, 4] float32, pixels of the original image, inside it.
+        scores: [N] float32 in [0, 1], descending.
+        labels: [N] int64, index into the prompts.
+    """
+
+    boxes_xyxy: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorOutput:
+    """What the detector says of a batch, before any post-processing.
+
+    A is the number of anchor points (cells of all head levels, finest level first), K the number of prompts.
+
+    Attributes:
+        boxes_xyxy: [B, A, 4] float32, pixels of the network input.
+        logits: [B, A, K] float32 contrastive logits; their sigmoid is the score.
+        distance_logits: [B, A, 4, bins] distribution-focal logits of the distances left, top, right, bottom.
+        anchor_points: [A, 2] centre of each cell, px of the network input, (x, y).
+        anchor_strides: [A] stride of each cell, px.
+        prompt_scores: per level [B, 1, H/s, W/s]: the uncertainty score of Eq. 4 in [0, 1].
+        prompt_masks: per level [B, 1, H/s, W/s]: 1 where the sparse sampling of Eq. 6 kept the cell.
+        prompts: per level [B, C, H/s, W/s]: the refined visual prompt (kept cells of F^R).
+    """
+
+    boxes_xyxy: Tensor
+    logits: Tensor
+    distance_logits: Tensor
+    anchor_points: Tensor
+    anchor_strides: Tensor
+    prompt_scores: tuple[Tensor, ...] = ()
+    prompt_masks: tuple[Tensor, ...] = ()
+    prompts: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What one training image shows.
+
+    Attributes:
+        boxes_xyxy: [N, 4] float32, pixels of the network input.
+        positives: [N, K] bool: which of the batch's K names describe each box. A box has at least one; it has
+            several where the batch holds a generic name (``defect``), a synonym or a phrase beside its own name.
+    """
+
+    boxes_xyxy: Tensor
+    positives: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One training step's input.
+
+    Attributes:
+        images: [B, 3, H, W] uint8 RGB, H and W multiples of 32.
+        targets: B targets.
+        prompts: K names (text prompts) of this batch, positives and negatives.
+        annotated: [B, K] bool: whether it is known for image b where k is and is not. Elsewhere (the image's
+            source does not annotate k) the classification loss leaves the pair out.
+    """
+
+    images: Tensor
+    targets: tuple[Target, ...]
+    prompts: tuple[Prompt, ...]
+    annotated: Tensor

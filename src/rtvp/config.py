@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -74,6 +74,96 @@ class DetectorConfig(StrictModel):
         if not self.head_strides or not set(self.head_strides) <= set(self.strides):
             raise ValueError(f"head_strides: expected some of strides {self.strides}, got {self.head_strides}")
         return self
+
+
+class LossWeights(StrictModel):
+    """Weight of every term of the objective; 0 switches a term off."""
+
+    classification: float = Field(default=0.5, ge=0)
+    box: float = Field(default=7.5, ge=0)
+    distance: float = Field(default=0.375, ge=0)
+    expert: float = Field(default=1.0, ge=0, description="the expert's own detection terms, all of them")
+    reconstruction: float = Field(default=0.5, ge=0, description="Eq. 3")
+    prompt_box: float = Field(default=0.5, ge=0, description="CIoU of the auxiliary head")
+    prompt_score: float = Field(default=0.25, ge=0, description="uncertainty score against the CIoU reached")
+
+
+class MaskingConfig(StrictModel):
+    """Masking of the features before reconstruction (Eq. 1) and when to stop adapting (below Eq. 3)."""
+
+    patch_cells: int = Field(default=2, ge=1)
+    share: float = Field(default=0.25, ge=0, lt=1)
+    all_pairs: bool = Field(default=False, description="read the double sum of Eq. 3 literally")
+    stop_window: int = Field(default=500, ge=1, description="steps between two looks at the loss")
+    stop_threshold: float = Field(default=0.002, ge=0, description="relative change that counts as converged")
+
+
+class DataConfig(StrictModel):
+    """What is trained on. Sources are named in the table of `rtvp.mmio`; their folders lie under one root."""
+
+    sources: tuple[str, ...]
+    held_out: tuple[str, ...] = Field(default=(), description="never trained on; evaluated at the end")
+    validation_share: float = Field(default=0.2, gt=0, lt=1)
+    synthetic_share: float = Field(default=0.15, ge=0, le=1)
+    balance: float = Field(default=0.5, ge=0, description="sources are drawn with weight images ** balance")
+    scale_range: tuple[float, float] = (0.7, 1.4)
+    max_negatives: int = Field(default=16, ge=0)
+
+    @field_validator("sources", "held_out", "scale_range", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class StageConfig(StrictModel):
+    """One stage of training."""
+
+    steps: int = Field(ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    sizes: tuple[int, ...] = Field(default=(384,), description="sides of the input, px; one is drawn a batch")
+    learning_rate: float = Field(default=2e-3, gt=0)
+    encoder_learning_rate: float = Field(default=2e-4, gt=0, description="of an encoder that is not frozen")
+    weight_decay: float = Field(default=0.025, ge=0)
+    warmup_steps: int = Field(default=200, ge=0)
+    final_share: float = Field(default=0.01, ge=0, le=1, description="last learning rate / first (cosine)")
+    clip_norm: float = Field(default=10.0, gt=0)
+    ema_decay: float = Field(default=0.998, ge=0, lt=1)
+
+    @field_validator("sizes", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class ExpertConfig(StrictModel):
+    """The expert CNN and how it is trained before it assists."""
+
+    image_encoder: str = "efficientnet_lite0"
+    pretraining: StageConfig
+    shares_encoder: bool = Field(
+        default=False,
+        description="after pre-training the detector's frozen encoder takes the expert's encoder weights and both "
+        "run it once; the expert's pyramid, neck and head go on learning",
+    )
+
+
+class TrainConfig(StrictModel):
+    """A whole training run."""
+
+    seed: int = 0
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    accelerator: Literal["cpu", "cuda", "auto"] = "cpu"
+    threads: int | None = Field(default=None, ge=1)
+    detector: DetectorConfig = DetectorConfig()
+    image_encoder_weights: str = Field(
+        default="packaged", description="packaged (EfficientNet), or the path of the official mobile_sam.pt"
+    )
+    data: DataConfig
+    expert: ExpertConfig | None = None
+    training: StageConfig
+    losses: LossWeights = LossWeights()
+    masking: MaskingConfig = MaskingConfig()
+    checkpoint_every: int = Field(default=200, ge=1, description="steps")
 
 
 Schema = TypeVar("Schema", bound=StrictModel)

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class ImageEncoder(nn.Module):
     """Pictures to feature maps.
 
     ``forward`` takes images [B, 3, H, W], float RGB in 0..255, H and W multiples of 32, and returns one map
-    [B, channels[i], H / strides[i], W / strides[i]] per entry of ``strides`` (rising). Normalisation belongs to
-    the encoder, so that every caller and every export uses the constants its weights were trained with.
+    [B, channels[i], H / strides[i], W / strides[i]] per entry of ``strides`` (rising). Normalisation belongs
+    to the encoder, so that every caller and every export uses the constants its weights were trained with.
 
     Args:
         strides: stride of each returned map, px.
         channels: channels of each returned map.
         pixel_mean: mean per RGB channel, in 0..255.
         pixel_std: standard deviation per RGB channel, in 0..255.
+
+    Attributes:
+        frozen: whether ``freeze`` was called.
     """
 
     pixel_mean: Tensor
@@ -35,13 +42,27 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.strides = tuple(strides)
         self.channels = tuple(channels)
-        # Constants of the architecture, not weights: kept out of the state dict so that official files load strictly.
+        self.frozen = False
+        # Constants, not weights: kept out of the state dict so that official files load strictly.
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(1, 3, 1, 1), persistent=False)
 
     def normalise(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] float RGB in 0..255 to zero mean and unit deviation."""
         return (images - self.pixel_mean) / self.pixel_std
+
+    def freeze(self) -> Self:
+        """Stop learning for good: no gradients, no autograd graph, and batch statistics stay as they are.
+
+        Returns:
+            The encoder itself, in eval mode, where it stays when a parent module is put in training mode.
+        """
+        self.frozen = True
+        return self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """As ``nn.Module.train``; a frozen encoder stays in eval mode."""
+        return super().train(mode and not self.frozen)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """See the class."""

@@ -1,0 +1,1 @@
+"""From files and words to what the networks read."""

@@ -1,0 +1,260 @@
+"""The one preprocess: files, arrays and pictures of any common kind to what the detector reads.
+
+The rules, for every caller (detect, train, evaluate):
+
+- **Colour.** The result is 8-bit RGB. Grey, 1-bit, palette and CMYK pictures are converted.
+- **Transparency.** Composited over white, as a viewer shows it.
+- **Integers of more than 8 bits.** Cameras store 10, 12 or 14 bits in 16-bit files, so white is the largest
+  value of the smallest of 8, 10, 12, 14, 16, 24, 32 bits that holds the brightest sample. Negative is black.
+- **Floating point.** 0..1 when no sample lies outside, else 0..255 when none lies outside that, else the
+  range from the darkest to the brightest sample. What is not finite is as dark as the darkest sample.
+- **Orientation.** The EXIF orientation is applied: boxes refer to the picture as a viewer shows it.
+- **Several frames or pages.** The first one.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from rtvp.errors import RtvpError
+from rtvp.types import Letterbox
+
+RGBArray: TypeAlias = npt.NDArray[np.uint8]
+ImageSource: TypeAlias = "str | os.PathLike[str] | npt.NDArray[Any] | Image.Image"
+
+# Pillow reads more, some of it through outside programs; these are what cameras and scanners write.
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+SUFFIXES = (
+    ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm",
+    ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+MAX_PIXELS = 150_000_000  # a larger picture is refused before it is decoded: 450 MB as RGB
+BIT_DEPTHS = (8, 10, 12, 14, 16, 24, 32)
+PAD_VALUE = 114
+WHITE = (255, 255, 255, 255)
+
+
+def read_image(path: str | os.PathLike[str]) -> RGBArray:
+    """Read an image file, by the rules of this module.
+
+    Returns:
+        [H, W, 3] uint8 RGB.
+
+    Raises:
+        RtvpError: missing, empty, not an image, damaged, or of more than ``MAX_PIXELS`` pixels.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():  # also keeps pipes and devices from being waited for
+            raise _unreadable(path, "it is a folder" if path.is_dir() else "no such file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sizes below our limit and of odd metadata
+            with Image.open(path, formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
+                return _to_rgb(_decode_deep_colour(image, path) if _is_deep_colour(image) else image)
+    except RtvpError:
+        raise
+    except UnidentifiedImageError as error:
+        empty = path.stat().st_size == 0
+        kinds = ", ".join(FORMATS)
+        raise _unreadable(
+            path, "it is empty" if empty else f"not an image of a known kind ({kinds})"
+        ) from error
+    except Image.DecompressionBombError as error:
+        limit = MAX_PIXELS // 1_000_000
+        raise _unreadable(path, f"it has more than {limit} megapixels, the most that is read") from error
+    except Exception as error:  # a damaged file makes the decoders raise nearly anything
+        raise _unreadable(path, _reason(error)) from error
+
+
+def to_rgb(image: ImageSource) -> RGBArray:
+    """A path, an array or a Pillow picture to [H, W, 3] uint8 RGB, by the rules of this module.
+
+    Arrays are [H, W] grey, [H, W, 1] grey, [H, W, 2] grey and alpha, [H, W, 3] RGB or [H, W, 4] RGBA, of any
+    integer, boolean or floating type.
+
+    Raises:
+        RtvpError: a file that cannot be read (see `read_image`), or an array of another shape or type.
+    """
+    if isinstance(image, np.ndarray):
+        return _to_rgb(_picture_of(image))
+    if isinstance(image, Image.Image):
+        try:
+            return _to_rgb(image)
+        except Exception as error:  # Pillow decodes late: a damaged file shows only here
+            raise RtvpError(f"cannot read the given picture: {_reason(error)}") from error
+    return read_image(image)
+
+
+def letterbox(image: RGBArray, size: int) -> tuple[Tensor, Letterbox]:
+    """Scale the longest side to ``size`` px, keep the aspect, pad right and bottom with ``PAD_VALUE``.
+
+    Args:
+        image: [H, W, 3] uint8 RGB.
+        size: side of the square, px.
+
+    Returns:
+        [3, size, size] uint8 RGB, and the placement, which leads boxes back to the original.
+    """
+    height, width = image.shape[:2]
+    scale = size / max(height, width)
+    new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
+    if (new_width, new_height) != (width, height):
+        # Averaging over the source pixels keeps thin defects that plain interpolation would step over.
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        image = cv2.resize(image, (new_width, new_height), interpolation=method)
+    square = np.full((size, size, 3), PAD_VALUE, dtype=np.uint8)
+    square[:new_height, :new_width] = image
+    return torch.from_numpy(square).permute(2, 0, 1).contiguous(), Letterbox(width, height, scale)
+
+
+def to_batch(images: Sequence[Tensor], device: torch.device | str = "cpu") -> Tensor:
+    """B images [3, H, W] uint8 of one size to [B, 3, H, W] float32 in 0..255 on ``device``."""
+    return torch.stack(list(images)).to(device).float()  # bytes cross to the device, a quarter of the floats
+
+
+def find_images(sources: Sequence[str | os.PathLike[str]], skip: Path | None = None) -> list[Path]:
+    """The image files that files, folders (with everything below) and glob patterns name.
+
+    A file that is named is taken whatever its suffix; in folders and patterns the suffix decides
+    (``SUFFIXES``), and what is hidden (its name starts with a dot) is left out.
+
+    Args:
+        sources: paths or patterns; ``**`` crosses folders.
+        skip: a folder whose files are left out where it lies below a source, so that a run does not take an
+            earlier run's pictures for images.
+
+    Returns:
+        Sorted paths, each file once.
+
+    Raises:
+        RtvpError: a source that names no image.
+    """
+    skipped = skip.resolve() if skip else None
+    found: dict[Path, Path] = {}
+    for source in sources:
+        for path in _images_of(os.fspath(source), skipped):
+            found.setdefault(path.resolve(), path)
+    return sorted(found.values())
+
+
+def _images_of(source: str, skipped: Path | None) -> list[Path]:
+    path = Path(source)
+    if source and path.is_file():
+        return [path]
+    if source and path.is_dir():
+        images = _images_below(path, skipped)
+        if not images:
+            raise RtvpError(f"no images in folder {path}: expected files ending in {' '.join(SUFFIXES)}")
+        return images
+    # Path.glob takes no absolute patterns.
+    matches = map(Path, glob.glob(source, recursive=True))  # noqa: PTH207
+    images = [match for match in matches if _is_image(match)]
+    if not images:
+        raise RtvpError(
+            f"no image matches {source}" if glob.has_magic(source) else f"no such file or folder: {source!r}"
+        )
+    return images
+
+
+def _images_below(folder: Path, skipped: Path | None) -> list[Path]:
+    images = [p for p in folder.rglob("*") if _is_image(p) and not _hidden(p.relative_to(folder))]
+    # Only a folder further down is an earlier run's leftover: the source itself was asked for.
+    if skipped is None or folder.resolve() not in skipped.parents:
+        return images
+    return [path for path in images if skipped not in path.resolve().parents]
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _to_rgb(image: Image.Image) -> RGBArray:
+    image.load()  # of a TIFF this applies the orientation already, and drops it from the metadata
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":  # single-channel deeper than 8 bits
+        image = Image.fromarray(_to_8_bits(np.asarray(image)))
+    if image.has_transparency_data:
+        background = Image.new("RGBA", image.size, WHITE)
+        image = Image.alpha_composite(background, image.convert("RGBA"))
+    rgb: RGBArray = np.array(image.convert("RGB"))
+    return rgb
+
+
+def _picture_of(array: npt.NDArray[Any]) -> Image.Image:
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in (2, 3) or not 1 <= channels <= 4 or array.size == 0:
+        raise RtvpError(f"image array: expected shape [H, W] or [H, W, 1 to 4], got {list(array.shape)}")
+    if array.dtype.kind not in "buif":
+        raise RtvpError(f"image array: expected integers or floats, got {array.dtype}")
+    samples = _to_8_bits(array)
+    return Image.fromarray(samples[:, :, 0] if array.ndim == 3 and channels == 1 else samples)
+
+
+def _to_8_bits(samples: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Samples of any type to 0..255; see the rules at the top."""
+    if samples.dtype == np.uint8:
+        return np.ascontiguousarray(samples)
+    if samples.dtype.kind == "b":
+        return np.where(samples, np.uint8(255), np.uint8(0))
+    if samples.dtype.kind == "f":
+        finite = np.isfinite(samples)
+        values = np.where(finite, samples, samples[finite].min() if finite.any() else 0)
+        low, high = float(values.min()), float(values.max())
+        if low >= 0 and high <= 255:
+            low, high = 0.0, 1.0 if high <= 1 else 255.0
+    else:
+        values = samples
+        brightest = int(samples.max())
+        depth = next((bits for bits in BIT_DEPTHS if brightest < 2**bits), 64)
+        low, high = 0.0, float(2**depth - 1)
+    # Row blocks bound the memory of the float copy: a picture may have 100 megapixels.
+    out = np.empty(values.shape, dtype=np.uint8)
+    for top in range(0, len(values), 256):
+        scaled = (values[top : top + 256].astype(np.float64) - low) * (255 / ((high - low) or 1.0))
+        out[top : top + 256] = np.rint(scaled.clip(0, 255))
+    return out
+
+
+def _is_deep_colour(image: ImageFile.ImageFile) -> bool:
+    """Whether the file holds several channels of 16 bits, of which Pillow would drop the low byte."""
+    if image.format not in ("PNG", "TIFF") or len(image.getbands()) == 1:
+        return False
+    return any(";16" in str(tile[3]) for tile in image.tile)  # raw modes such as RGB;16B, LA;16B
+
+
+def _decode_deep_colour(image: Image.Image, path: Path) -> Image.Image:
+    samples = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if samples is None or samples.ndim != 3 or samples.shape[:2] != (image.height, image.width):
+        raise _unreadable(path, "it is damaged (its 16-bit samples cannot be decoded)")
+    order = [2, 1, 0, 3][: samples.shape[2]]  # OpenCV gives BGR
+    picture = Image.fromarray(_to_8_bits(samples[:, :, order]))
+    picture.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return picture
+
+
+def _unreadable(path: Path, problem: str) -> RtvpError:
+    return RtvpError(f"cannot read image {path}: {problem}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:  # from the file system, not from the decoder
+        return error.strerror
+    return f"it is damaged ({' '.join(str(error).split()) or type(error).__name__})"

@@ -1,0 +1,154 @@
+"""A part made of one material: outline before a backdrop, fixtures, printed marks. Nothing here is a defect."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from rtvp.data.synthetic.fields import Array, Colour, blur, choose, fractal, mix, polygon, ramp, relief, scaled, spread
+from rtvp.data.synthetic.fixtures import Fixture, draw_fixtures, draw_marks, draw_traces
+from rtvp.data.synthetic.surfaces import SURFACES
+
+SHEETS = frozenset({"fabric", "leather", "cardboard", "rubber", "wood", "glass", "circuit board"})
+BACKDROPS: tuple[Colour, ...] = ((0.05, 0.05, 0.06), (0.9, 0.9, 0.9), (0.55, 0.55, 0.55), (0.25, 0.27, 0.3))
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a defect needs to know of the part it sits on.
+
+    Attributes:
+        surface: name of the material.
+        image: [H, W, 3] the part without defects.
+        bare: [H, W, 3] the same without its fixtures, or None where it has none.
+        fixtures: the screws, pads ... of a regular array, any one of which may be missing.
+        traces: conductors of a board, each [N, 2] points (x, y).
+        trace_width: of the conductors, px.
+        conductor: their colour.
+        region: [H, W] bool, where the material is plain: on the part, off holes and fixtures.
+        part: [H, W] opacity of the part, or None where it fills the frame.
+        backdrop: [H, W, 3] what lies behind the part, or None where it fills the frame.
+        light: unit vector towards the light in the image plane.
+        angle: direction of the grain, radians.
+        pitch: of the grain, threads or pebbles, px.
+        unit: px that a detail of one pixel in a 384 px picture takes.
+    """
+
+    surface: str
+    image: Array
+    bare: Array | None
+    fixtures: tuple[Fixture, ...]
+    traces: tuple[Array, ...]
+    trace_width: float
+    conductor: Colour
+    region: NDArray[np.bool_]
+    part: Array | None
+    backdrop: Array | None
+    light: tuple[float, float]
+    angle: float
+    pitch: float
+    unit: float
+
+    @property
+    def side(self) -> int:
+        """The shorter side of the picture, px: what sizes are measured against."""
+        return min(self.image.shape[:2])
+
+
+def _outline(rng: Generator, surface: str, height: int, width: int) -> Array:
+    """Opacity of the part: a sheet's edge, a plate, a disc, a ring, a nut or a gear."""
+    side = min(height, width)
+    centre = np.array([width, height]) / 2 + rng.normal(0, 0.04, 2) * side
+    kind = rng.random()
+    if surface in SHEETS and kind < 0.6 or kind < 0.25:
+        angle = float(rng.choice([0, 0.5, 1, 1.5])) * math.pi + float(rng.normal(0, 0.1))
+        along = np.array([math.cos(angle), math.sin(angle)])
+        normal = np.array([-along[1], along[0]])
+        reach, inset = 2.0 * (height + width), rng.uniform(0.15, 0.4) * side
+        start = centre + inset * normal
+        far = reach if rng.random() < 0.7 else -1.5 * inset
+        corners = [start - reach * along, start + reach * along]
+        end = start - (reach if far == reach else 2 * inset) * normal
+        return polygon(height, width, np.array([*corners, end + reach * along, end - reach * along]))
+    radius = rng.uniform(0.3, 0.46) * side
+    turn = rng.uniform(0, 2 * math.pi)
+    angles = np.linspace(0, 2 * math.pi, 240, endpoint=False)
+    if kind < 0.55 or surface in SHEETS:
+        aspect, power = rng.uniform(0.55, 1.0), float(rng.choice([8.0, 30.0]))
+        turn = float(rng.normal(0, 0.15)) if rng.random() < 0.7 else turn
+        shape = (np.abs(np.cos(angles)) ** power + np.abs(np.sin(angles) / aspect) ** power) ** (-1 / power)
+    elif kind < 0.8:
+        aspect = rng.uniform(0.6, 1.0) if rng.random() < 0.4 else 1.0
+        shape = 1 / np.sqrt(np.cos(angles) ** 2 + (np.sin(angles) / aspect) ** 2)
+    elif kind < 0.9:
+        shape = math.cos(math.pi / 6) / np.cos((angles + math.pi / 6) % (math.pi / 3) - math.pi / 6)
+    else:
+        teeth = int(rng.integers(10, 24))
+        shape = 0.93 + 0.07 * np.clip(3 * np.sin(angles * teeth), -1, 1)
+    points = centre + (radius * shape)[:, None] * np.stack([np.cos(angles + turn), np.sin(angles + turn)], 1)
+    part = polygon(height, width, points)
+    if kind > 0.7 and rng.random() < 0.6:
+        bore = radius * rng.uniform(0.2, 0.5)
+        part -= polygon(height, width, centre + bore * np.stack([np.cos(angles), np.sin(angles)], 1))
+    return part
+
+
+def _set_on_backdrop(rng: Generator, image: Array, part: Array, light: tuple[float, float], unit: float) -> tuple[Array, Array]:
+    """The part before a backdrop, its edge bevelled and its shadow cast: (picture, backdrop with shadow)."""
+    height, width = part.shape
+    colour = choose(rng, BACKDROPS)
+    mottle = rng.uniform(0.01, 0.12) * fractal(rng, height, width, 60 * unit, 4)
+    behind = ramp(mottle + 0.5, scaled(colour, 0.5), scaled(colour, 1.5))
+    offset = rng.uniform(2, 9) * unit
+    shift = np.array([[1, 0, -light[0] * offset], [0, 1, -light[1] * offset]], np.float32)
+    shadow = blur(np.asarray(cv2.warpAffine(part, shift, (width, height)), np.float32), 0.6 * offset)
+    behind = np.asarray(behind * spread(1 - np.float32(rng.uniform(0.2, 0.7)) * shadow), np.float32)
+    bevel = relief(blur(part, rng.uniform(0.8, 3) * unit), light, rng.uniform(0.5, 2.0) * unit)
+    return mix(behind, image * spread(1 + np.clip(bevel, -0.6, 0.6)), part), behind
+
+
+def make_scene(rng: Generator, surface: str, height: int, width: int) -> Scene:
+    """Build one part of the named material that fills, or lies in, a picture of [height, width]."""
+    unit = max(0.4, min(height, width) / 384 * float(np.exp(rng.normal(0, 0.3))))
+    texture = SURFACES[surface](rng, height, width, unit)
+    light_angle = rng.uniform(0, 2 * math.pi)
+    light = (math.cos(light_angle), math.sin(light_angle))
+    image, part, backdrop = texture.image, None, None
+    outlined = rng.random() < 0.4
+    plain = np.ones((height, width), np.uint8)
+    if outlined:
+        part = _outline(rng, surface, height, width)
+        plain = (part > 0.99).astype(np.uint8)
+    traces: tuple[Array, ...] = ()
+    trace_width, conductor = 0.0, (0.0, 0.0, 0.0)
+    if surface == "circuit board":
+        image, traces, trace_width, conductor = draw_traces(rng, image, unit)
+    image = draw_marks(rng, image, plain, surface, light, unit)
+    bare, fixtures = None, ()
+    if rng.random() < 0.45:
+        bare, image, fixtures = draw_fixtures(rng, image, plain, surface, light)
+    if part is not None:
+        picture, backdrop = _set_on_backdrop(rng, image, part, light, unit)
+        bare = None if bare is None else mix(backdrop, bare, part)
+        image = picture
+    return Scene(
+        surface=surface,
+        image=image,
+        bare=bare,
+        fixtures=fixtures,
+        traces=traces,
+        trace_width=trace_width,
+        conductor=conductor,
+        region=plain.astype(np.bool_),
+        part=part,
+        backdrop=backdrop,
+        light=light,
+        angle=texture.angle,
+        pitch=texture.pitch,
+        unit=unit,
+    )

@@ -1,0 +1,47 @@
+"""Overlap measures of boxes, xyxy, any unit."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-7
+
+
+def area(boxes_xyxy: Tensor) -> Tensor:
+    """[..., 4] -> [...]."""
+    return (boxes_xyxy[..., 2] - boxes_xyxy[..., 0]) * (boxes_xyxy[..., 3] - boxes_xyxy[..., 1])
+
+
+def iou(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union of boxes that broadcast: [..., 4], [..., 4] -> [...] in [0, 1]."""
+    top_left = torch.maximum(first[..., :2], second[..., :2])
+    bottom_right = torch.minimum(first[..., 2:], second[..., 2:])
+    intersection = (bottom_right - top_left).clamp(min=0).prod(dim=-1)
+    return intersection / (area(first) + area(second) - intersection + EPSILON)
+
+
+def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Every box of one set with every box of the other: [N, 4], [M, 4] -> [N, M]."""
+    return iou(first[:, None], second[None, :])
+
+
+def complete_iou(first: Tensor, second: Tensor) -> Tensor:
+    """CIoU (Zheng et al. 2020): IoU less centre distance and aspect difference; [..., 4] twice -> [...] in (-1, 1]."""
+    overlap = iou(first, second)
+    enclosing = torch.maximum(first[..., 2:], second[..., 2:]) - torch.minimum(first[..., :2], second[..., :2])
+    diagonal = enclosing.square().sum(dim=-1) + EPSILON
+    centres = (first[..., :2] + first[..., 2:] - second[..., :2] - second[..., 2:]) / 2
+    distance = centres.square().sum(dim=-1) / diagonal
+    aspect = (4 / math.pi**2) * (_angle(first) - _angle(second)).square()
+    with torch.no_grad():
+        trade_off = aspect / (1 - overlap + aspect + EPSILON)
+    return overlap - distance - trade_off * aspect
+
+
+def _angle(boxes_xyxy: Tensor) -> Tensor:
+    width = boxes_xyxy[..., 2] - boxes_xyxy[..., 0]
+    height = boxes_xyxy[..., 3] - boxes_xyxy[..., 1]
+    return torch.atan2(width, height + EPSILON)

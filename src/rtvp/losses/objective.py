@@ -1,0 +1,148 @@
+"""The training objective, as named terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rtvp.losses.assigner import TaskAlignedAssigner, inside_boxes
+from rtvp.losses.boxes import area, complete_iou
+from rtvp.types import DetectorOutput, Target
+
+
+def detection_losses(
+    output: DetectorOutput, targets: Sequence[Target], annotated: Tensor, assigner: TaskAlignedAssigner
+) -> dict[str, Tensor]:
+    """Classification, box and distance terms of a batch.
+
+    Args:
+        output: predictions for B images and K names.
+        targets: B targets.
+        annotated: [B, K] bool; pairs of image and name about which nothing is known are left out.
+        assigner: chooses the cells of each box.
+
+    Returns:
+        ``classification``: binary cross-entropy against the alignment quality; ``box``: 1 - CIoU; ``distance``:
+        distribution focal loss. Scalars, each divided by the summed quality of the batch.
+    """
+    scores = output.logits.detach().sigmoid()
+    class_targets = torch.zeros_like(output.logits)
+    box_losses, distance_losses = [], []
+    for b, target in enumerate(targets):
+        assignment = assigner(
+            scores[b], output.boxes_xyxy[b].detach(), output.anchor_points, output.anchor_strides, target
+        )
+        cells = (assignment.box >= 0).nonzero().flatten()
+        if len(cells) == 0:
+            continue
+        owner, quality = assignment.box[cells], assignment.quality[cells]
+        class_targets[b, cells] = target.positives[owner] * quality[:, None]
+        wanted = target.boxes_xyxy[owner]
+        box_losses.append((1 - complete_iou(output.boxes_xyxy[b, cells], wanted)) * quality)
+        points, strides = output.anchor_points[cells], output.anchor_strides[cells]
+        ltrb = torch.cat([points - wanted[:, :2], wanted[:, 2:] - points], dim=1) / strides[:, None]
+        distance_losses.append(distribution_focal_loss(output.distance_logits[b, cells], ltrb) * quality)
+    # Quality per cell, whatever number of names the cell's box has.
+    normaliser = class_targets.amax(dim=2).sum().clamp(min=1.0)
+    entropy = F.binary_cross_entropy_with_logits(output.logits, class_targets, reduction="none")
+    zero = output.logits.sum() * 0
+    return {
+        "classification": (entropy * annotated[:, None, :]).sum() / normaliser,
+        "box": torch.cat(box_losses).sum() / normaliser if box_losses else zero,
+        "distance": torch.cat(distance_losses).sum() / normaliser if distance_losses else zero,
+    }
+
+
+def distribution_focal_loss(logits: Tensor, distances: Tensor) -> Tensor:
+    """Cross-entropy against the two bins around each distance (Li et al. 2020).
+
+    Args:
+        logits: [N, 4, bins].
+        distances: [N, 4] in strides; outside the bins they are taken at the end bin.
+
+    Returns:
+        [N], mean over the four sides.
+    """
+    bins = logits.shape[-1]
+    clamped = distances.clamp(0, bins - 1 - 0.01)
+    low = clamped.long()
+    share_high = clamped - low
+    log_probability = logits.log_softmax(dim=-1)
+    at_low = log_probability.gather(-1, low[..., None]).squeeze(-1)
+    at_high = log_probability.gather(-1, low[..., None] + 1).squeeze(-1)
+    return -(at_low * (1 - share_high) + at_high * share_high).mean(dim=-1)
+
+
+def reconstruction_loss(
+    expert: Sequence[Tensor], reconstructed: Sequence[Tensor], all_pairs: bool = False
+) -> Tensor:
+    """Eq. 3: distance between the expert's features F_j and the reconstructed ones F_i^R.
+
+    Each level is a mean over positions and channels of the squared difference to the expert's feature, which is
+    first brought to zero mean and unit deviation per channel (and not followed by the gradient: the expert
+    learns from its own detections). A level thus weighs the same whatever its size.
+
+    Args:
+        expert: levels F_j, [B, C, H_j, W_j].
+        reconstructed: levels F_i^R, [B, C, H_i, W_i].
+        all_pairs: False reads the double sum as matching levels (i = j); True takes it literally, the expert's
+            feature resized to level i, and divides by the number of levels to stay comparable.
+    """
+    total = reconstructed[0].new_zeros((), dtype=torch.float32)
+    for i, feature in enumerate(reconstructed):
+        sources = expert if all_pairs else (expert[i],)
+        for source in sources:
+            wanted = source.detach().float()
+            if wanted.shape[2:] != feature.shape[2:]:
+                wanted = F.interpolate(wanted, size=feature.shape[2:], mode="bilinear", align_corners=False)
+            mean = wanted.mean(dim=(0, 2, 3), keepdim=True)
+            deviation = wanted.std(dim=(0, 2, 3), keepdim=True, correction=0)
+            wanted = (wanted - mean) / (deviation + 1e-5)
+            total = total + F.mse_loss(feature.float(), wanted) / len(sources)
+    return total
+
+
+def prompt_losses(
+    boxes_xyxy: Tensor, scores: Tensor, masks: Tensor, points: Tensor, targets: Sequence[Target]
+) -> dict[str, Tensor]:
+    """CIoU supervision of the refined visual prompt, so that the kept cells fall on the defects.
+
+    A kept cell inside a ground-truth box (the smallest, where several) learns that box: ``prompt_box``. The
+    uncertainty score of that cell learns the CIoU it reached, and scores of cells in no box learn zero:
+    ``prompt_score``. Cells in a box that the sampling left out have no say: their prompt is empty.
+
+    Args:
+        boxes_xyxy: [B, A, 4] boxes of the auxiliary head.
+        scores: [B, A] uncertainty scores in (0, 1).
+        masks: [B, A] 1 at kept cells.
+        points: [A, 2] cell centres, px.
+        targets: B targets.
+
+    Returns:
+        The two terms, scalars, divided by the number of kept cells in boxes.
+    """
+    box_losses, score_losses = [], []
+    for b, target in enumerate(targets):
+        wanted = torch.zeros_like(scores[b])
+        known = torch.ones_like(scores[b], dtype=torch.bool)
+        if len(target.boxes_xyxy):
+            inside = inside_boxes(points, target.boxes_xyxy)  # [N, A]
+            size = area(target.boxes_xyxy)[:, None].expand_as(inside).masked_fill(~inside, float("inf"))
+            owner = size.argmin(dim=0)
+            kept = inside.any(dim=0) & (masks[b] > 0)
+            quality = complete_iou(boxes_xyxy[b, kept], target.boxes_xyxy[owner[kept]])
+            box_losses.append(1 - quality)
+            wanted[kept] = quality.detach().clamp(min=0).to(wanted)
+            known = kept | ~inside.any(dim=0)
+        # Quality focal loss: easy cells, nearly all, weigh little.
+        entropy = F.binary_cross_entropy(scores[b].float(), wanted.float(), reduction="none")
+        score_losses.append((entropy * (scores[b].detach() - wanted).square() * known).sum())
+    count = max(1, sum(len(loss) for loss in box_losses))
+    zero = boxes_xyxy.sum() * 0
+    return {
+        "prompt_box": torch.cat(box_losses).sum() / count if box_losses else zero,
+        "prompt_score": torch.stack(score_losses).sum() / count,
+    }

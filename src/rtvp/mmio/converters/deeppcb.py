@@ -1,0 +1,80 @@
+"""DeepPCB (Tang et al. 2019): pairs of a tested board and its defect-free template, labels as pixel corners."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rtvp.mmio.collector import Collector
+from rtvp.mmio.groups import GroupRule
+from rtvp.mmio.schema import Box, Conversion
+
+# Types 1 to 6 of the set's README.
+DEEPPCB_TYPES = ("open circuit", "short circuit", "mouse bite", "spur", "spurious copper", "pin hole")
+
+
+def convert_deeppcb(
+    root: Path,
+    *,
+    templates: bool = True,
+    names: Mapping[str, str | None] | None = None,
+    group_rule: GroupRule = "pcb_pair",
+) -> Conversion:
+    """Read the ``image label`` pairs of every trainval.txt and test.txt under ``root``.
+
+    A listed ``<id>.jpg`` lies on disk as ``<id>_test.jpg``. A label line is ``x1 y1 x2 y2 type`` in pixels.
+
+    Args:
+        root: folder of the set.
+        templates: take the ``<id>_temp.jpg`` templates as good images.
+        names: raw category name -> canonical name, None to drop it.
+        group_rule: which images belong together.
+
+    Raises:
+        RtvpError: ``root`` is no folder.
+    """
+    collector = Collector(root, names, group_rule)
+    for image, label in _listed_pairs(collector):
+        if not image.is_file():
+            collector.count("list names a missing image")
+        elif not label.is_file():
+            collector.count("image without label file")
+        elif (boxes := _read_label(label)) is None:
+            collector.count("image skipped: malformed label line or unknown type")
+        elif (size := collector.image_size(image)) is not None:
+            collector.add(image, size, boxes)
+    for template in collector.files({".jpg"}, "**/*_temp.jpg") if templates else []:
+        if (size := collector.image_size(template)) is not None:
+            collector.add(template, size, [])
+    return collector.conversion()
+
+
+def _listed_pairs(collector: Collector) -> list[tuple[Path, Path]]:
+    pairs: dict[tuple[Path, Path], None] = {}
+    for listing in collector.files({".txt"}, "**/trainval.txt") + collector.files({".txt"}, "**/test.txt"):
+        for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
+            entries = line.split()
+            if len(entries) != 2:
+                if entries:
+                    collector.count("malformed list line")
+                continue
+            image, label = (collector.locate(listing.parent, entry) for entry in entries)
+            if image is not None and label is not None:
+                pairs[image.with_name(f"{image.stem}_test{image.suffix}"), label] = None
+    return sorted(pairs)
+
+
+def _read_label(path: Path) -> list[tuple[str, Box]] | None:
+    boxes: list[tuple[str, Box]] = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        values = line.replace(",", " ").split()
+        if not values:
+            continue
+        try:
+            x1, y1, x2, y2, kind = (int(value) for value in values)
+        except ValueError:
+            return None
+        if not 1 <= kind <= len(DEEPPCB_TYPES):
+            return None
+        boxes.append((DEEPPCB_TYPES[kind - 1], (float(x1), float(y1), float(x2), float(y2))))
+    return boxes

@@ -1,0 +1,89 @@
+"""From a configuration or a checkpoint to a detector."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from rtvp.config import DetectorConfig, parse_config
+from rtvp.errors import RtvpError
+from rtvp.models.detector import RTVPDetector
+from rtvp.models.image_encoder import IMAGE_ENCODERS
+
+FORMAT = "rtvp-detector-1"
+
+
+def build_detector(config: DetectorConfig) -> RTVPDetector:
+    """A detector with random weights.
+
+    Raises:
+        RtvpError: an image encoder that does not exist, or strides that it does not have.
+    """
+    name = config.image_encoder.name
+    if name not in IMAGE_ENCODERS:
+        raise RtvpError(f"image_encoder.name: expected one of {', '.join(IMAGE_ENCODERS)}, got {name!r}")
+    encoder = IMAGE_ENCODERS[name]()
+    if config.image_encoder.frozen:
+        encoder.freeze()
+    return RTVPDetector(encoder, config)
+
+
+def save_detector(
+    path: Path, detector: RTVPDetector, config: DetectorConfig, metadata: dict[str, str] | None = None
+) -> None:
+    """Write weights (float16) and configuration to a safetensors file, whole or not at all."""
+    tensors = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous().cpu()
+        for name, tensor in detector.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    header = {**(metadata or {}), "format": FORMAT, "config": json.dumps(config.model_dump(mode="json"))}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    save_file(tensors, temporary, metadata=header)
+    os.replace(temporary, path)
+
+
+def load_detector(path: Path) -> tuple[RTVPDetector, DetectorConfig, dict[str, str]]:
+    """Read a checkpoint written by `save_detector`: the detector in eval mode, its configuration, its metadata.
+
+    Raises:
+        RtvpError: no such file, not a safetensors file, not an RTVP checkpoint, or weights that do not fit.
+    """
+    if not path.is_file():
+        raise RtvpError(f"no checkpoint at {path}: expected a .safetensors file written by `rtvp train`")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise RtvpError(f"{path} is not a readable safetensors file ({error}): is it complete?") from error
+    if metadata.get("format") != FORMAT:
+        found = metadata.get("format", "none")
+        raise RtvpError(f"{path}: expected a checkpoint of format {FORMAT}, got format {found}")
+    try:
+        content = json.loads(metadata["config"])
+    except (KeyError, ValueError) as error:
+        raise RtvpError(f"{path}: the configuration in the checkpoint is not readable ({error})") from error
+    config = parse_config(content, DetectorConfig, where=f"{path} (configuration in the checkpoint)")
+    detector = build_detector(config)
+    _load_strictly(detector, tensors, path)
+    return detector.eval(), config, metadata
+
+
+def _load_strictly(detector: RTVPDetector, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    expected = {k: v for k, v in detector.state_dict().items() if not k.endswith("num_batches_tracked")}
+    wrong = sorted(set(expected) ^ set(tensors)) or sorted(
+        name for name in expected if expected[name].shape != tensors[name].shape
+    )
+    if wrong:
+        raise RtvpError(
+            f"{path}: {len(wrong)} weights do not fit the model that its configuration describes, "
+            f"first {wrong[0]}: the file was changed or written by another version"
+        )
+    detector.load_state_dict(tensors, strict=False)

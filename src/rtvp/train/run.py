@@ -1,0 +1,194 @@
+"""One training run, from a configuration file to a checkpoint and its validation figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from rtvp.config import StageConfig, TrainConfig, load_config
+from rtvp.data.dataset import GENERIC_NAME, BatchSettings, TrainingBatches, TrainingSource
+from rtvp.data.glossary import glossary
+from rtvp.data.synthetic import DEFECT_NAMES, DESCRIPTIONS
+from rtvp.errors import RtvpError
+from rtvp.mmio.schema import ImageRecord
+from rtvp.mmio.sources import load_source, source_table
+from rtvp.mmio.splits import split_by_group
+from rtvp.models.build import build_detector, save_detector
+from rtvp.models.detector import RTVPDetector
+from rtvp.models.expert import Expert
+from rtvp.models.image_encoder import (
+    IMAGE_ENCODERS,
+    EfficientNetLite,
+    ImageEncoder,
+    TinyViT,
+    load_mobile_sam,
+    load_packaged_weights,
+)
+from rtvp.models.text_encoder import embed_prompts, make_text_encoder
+from rtvp.train.loop import Stage
+from rtvp.train.step import ConvergenceMonitor, ExpertStep, Losses, RTVPStep
+from rtvp.train.text import RememberingTextEncoder
+from rtvp.train.validate import validate
+from rtvp.types import Batch
+
+Split = dict[str, tuple[ImageRecord, ...]]
+
+
+def run_training(config_path: Path, out: Path, root: Path) -> Path:
+    """Train as ``config_path`` says; interrupted, the same call goes on from the last saved state.
+
+    Args:
+        config_path: a YAML file of the schema `TrainConfig`.
+        out: folder of the run: a copy of the configuration, logs, states, ``detector.safetensors``,
+            ``validation.json``.
+        root: folder that holds the folders of the sources.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        RtvpError: a configuration, source or weight file that is wrong or missing, or a folder that holds another run.
+    """
+    config = load_config(config_path, TrainConfig)
+    _claim(out, config)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
+    train, validation = _split(config, root)
+    encoder = RememberingTextEncoder(make_text_encoder(config.detector.text_encoder))
+    detector = build_detector(config.detector)
+    _load_encoder_weights(detector.image_encoder, config.image_encoder_weights)
+    expert = _pretrain_expert(config, fabric, detector, train, out)
+    _train_detector(config, fabric, detector, expert, encoder, train, out)
+    detector.eval()
+    checkpoint = out / "detector.safetensors"
+    save_detector(checkpoint, detector, config.detector, {"trained_on": ", ".join(config.data.sources)})
+    figures = _validate(config, detector, encoder, validation, root)
+    _write_json(out / "validation.json", figures)
+    return checkpoint
+
+
+def _claim(out: Path, config: TrainConfig) -> None:
+    """Make the folder of the run, or check that it is of the same run."""
+    out.mkdir(parents=True, exist_ok=True)
+    path, content = out / "config.json", config.model_dump(mode="json")
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(content)):
+        raise RtvpError(f"{out} holds a run of another configuration: choose another folder, or remove it")
+    _write_json(path, content)
+
+
+def _split(config: TrainConfig, root: Path) -> tuple[Split, Split]:
+    train: Split = {}
+    validation: Split = {}
+    for name in config.data.sources:
+        images = load_source(root, name).images
+        train[name], validation[name] = split_by_group(images, config.data.validation_share, config.seed)
+        print(f"{name}: {len(train[name])} to train on, {len(validation[name])} to validate", file=sys.stderr)
+    return train, validation
+
+
+def _load_encoder_weights(encoder: ImageEncoder, weights: str) -> None:
+    if isinstance(encoder, EfficientNetLite):
+        load_packaged_weights(encoder)
+    elif isinstance(encoder, TinyViT):
+        load_mobile_sam(encoder, Path(weights))
+
+
+def _batches(config: TrainConfig, stage: StageConfig, train: Split, seed: int) -> TrainingBatches:
+    data = config.data
+    sources = [
+        TrainingSource(name, images, frozenset(source_table()[name].categories)) for name, images in train.items()
+    ]
+    settings = BatchSettings(
+        stage.batch_size,
+        stage.sizes,
+        data.synthetic_share,
+        data.balance,
+        data.scale_range,
+        data.max_negatives,
+        seed,
+    )
+    return TrainingBatches(sources, settings, {**DESCRIPTIONS, **glossary()}, stage.steps)
+
+
+def _pretrain_expert(
+    config: TrainConfig, fabric: Fabric, detector: RTVPDetector, train: Split, out: Path
+) -> ExpertStep | None:
+    if config.expert is None:
+        return None
+    image_encoder = IMAGE_ENCODERS[config.expert.image_encoder]()
+    _load_encoder_weights(image_encoder, config.image_encoder_weights)
+    names = {name for source in train for name in source_table()[source].categories}
+    classes = sorted(names | set(DEFECT_NAMES) | {GENERIC_NAME})
+    model = config.detector
+    expert = Expert(
+        image_encoder, len(classes), model.channels, model.strides, model.head_strides, model.distance_bins
+    )
+    step = ExpertStep(expert, classes, config.losses)
+    stage = config.expert.pretraining
+    batches = _batches(config, stage, train, config.seed + 1)
+    Stage(fabric, step, batches, stage, out, "expert", config.checkpoint_every).run(_expert_losses)
+    if config.expert.shares_encoder:
+        detector.image_encoder.load_state_dict(image_encoder.state_dict())
+        expert.image_encoder = detector.image_encoder
+    return step
+
+
+def _expert_losses(module: nn.Module, batch: Batch, step: int) -> Losses:
+    return module(batch)  # type: ignore[no-any-return]
+
+
+def _train_detector(
+    config: TrainConfig,
+    fabric: Fabric,
+    detector: RTVPDetector,
+    expert: ExpertStep | None,
+    encoder: RememberingTextEncoder,
+    train: Split,
+    out: Path,
+) -> None:
+    step_module = RTVPStep(detector, expert, config.losses, config.masking, config.seed)
+    batches = _batches(config, config.training, train, config.seed)
+    stage = Stage(fabric, step_module, batches, config.training, out, "rtvp", config.checkpoint_every)
+    if step_module.adapting:
+        stage.monitor = ConvergenceMonitor(config.masking.stop_window, config.masking.stop_threshold)
+
+    def losses(module: nn.Module, batch: Batch, step: int) -> Losses:
+        text = embed_prompts(batch.prompts, encoder).to(batch.images.device)
+        return module(batch, text, step)  # type: ignore[no-any-return]
+
+    stage.run(losses, on_converged=step_module.stop_adapting)
+
+
+def _validate(
+    config: TrainConfig,
+    detector: RTVPDetector,
+    encoder: RememberingTextEncoder,
+    validation: Split,
+    root: Path,
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Validation parts of the sources trained on; seen names of the sources held out."""
+    table, size = source_table(), config.detector.input_size
+    seen = {name for source in config.data.sources for name in table[source].categories} | set(DEFECT_NAMES)
+    held_out = {name: load_source(root, name).images for name in config.data.held_out}
+    names = {name: table[name].categories for name in validation}
+    names |= {name: tuple(n for n in table[name].categories if n in seen) for name in held_out}
+    figures: dict[str, dict[str, dict[str, float]]] = {"validation": {}, "held_out": {}}
+    for part, images in (("validation", validation), ("held_out", {n: i for n, i in held_out.items() if names[n]})):
+        for source, values in validate(detector, encoder, images, names, size):
+            figures[part][source] = values
+            print(f"{part} {source}: AP50 {values['AP50']:.3f} ({values['images']} images)", file=sys.stderr)
+    return figures
+
+
+def _write_json(path: Path, content: object) -> None:
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,68 @@
+"""Training state on disk: one safetensors file, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from rtvp.errors import RtvpError
+from rtvp.train.optim import MovingAverage
+
+
+def save_state(
+    path: Path, module: nn.Module, average: MovingAverage, optimizer: torch.optim.Optimizer, notes: dict[str, Any]
+) -> None:
+    """Everything a run needs to go on: weights, their average, the optimiser's moments, and ``notes`` (JSON)."""
+    tensors = {f"module.{name}": value for name, value in module.state_dict().items()}
+    tensors |= {f"average.{name}": value for name, value in average.values.items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+    # Copies, so that modules that share weights are stored like any others.
+    tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+    header = {"notes": json.dumps({**notes, "average_steps": average.steps})}
+    temporary = path.with_name(path.name + ".part")
+    save_file(tensors, temporary, metadata=header)
+    os.replace(temporary, path)
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and notes of a file written by `save_state`.
+
+    Raises:
+        RtvpError: not such a file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            notes = json.loads((file.metadata() or {})["notes"])
+            return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise RtvpError(f"{path} is not a training state of rtvp ({error}): remove it to start afresh") from error
+
+
+def restore_state(
+    tensors: dict[str, Tensor],
+    notes: dict[str, Any],
+    module: nn.Module,
+    average: MovingAverage,
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Put what `read_state` gave back into a freshly built run of the same configuration."""
+    module.load_state_dict(_part(tensors, "module."))
+    average.values = _part(tensors, "average.")
+    average.steps = notes["average_steps"]
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in _part(tensors, "optimizer.").items():
+        index, name = key.split(".", 1)
+        moments.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}

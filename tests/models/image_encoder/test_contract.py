@@ -1,0 +1,78 @@
+"""What every entry of IMAGE_ENCODERS promises."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rtvp.models.image_encoder import IMAGE_ENCODERS, ImageEncoder
+
+NAMES = sorted(IMAGE_ENCODERS)
+
+
+def make_encoder(name: str) -> ImageEncoder:
+    torch.manual_seed(0)
+    return IMAGE_ENCODERS[name]()
+
+
+def make_images(batch: int, height: int, width: int) -> Tensor:
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(1)) * 255
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (128, 128)])
+def test_maps_have_the_promised_shapes_and_are_finite(name: str, height: int, width: int) -> None:
+    encoder = make_encoder(name).eval()
+    with torch.no_grad():
+        maps = encoder(make_images(2, height, width))
+    assert [tuple(m.shape) for m in maps] == [
+        (2, channels, height // stride, width // stride)
+        for channels, stride in zip(encoder.channels, encoder.strides, strict=True)
+    ]
+    assert all(torch.isfinite(m).all() for m in maps)
+    assert list(encoder.strides) == sorted(encoder.strides)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_eval_is_deterministic_and_ignores_the_rest_of_the_batch(name: str) -> None:
+    encoder = make_encoder(name).eval()
+    images = make_images(3, 64, 96)
+    with torch.no_grad():
+        together, again, alone = encoder(images), encoder(images), encoder(images[1:2])
+    for first, second, single in zip(together, again, alone, strict=True):
+        assert torch.equal(first, second)
+        torch.testing.assert_close(first[1:2], single, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_learns(name: str) -> None:
+    encoder = make_encoder(name).train()
+    maps = encoder(make_images(2, 64, 96))
+    sum((m * torch.randn_like(m)).sum() for m in maps).backward()
+    for parameter_name, parameter in encoder.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert torch.isfinite(parameter.grad).all(), parameter_name
+        assert parameter.grad.abs().max() > 0, parameter_name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_frozen_encoder_never_changes(name: str) -> None:
+    encoder = make_encoder(name)
+    assert encoder.freeze() is encoder
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    parent = nn.ModuleList([encoder, nn.BatchNorm2d(3)]).train()
+    assert parent[1].training
+    assert not any(module.training for module in encoder.modules())
+    maps = encoder(make_images(2, 64, 96))
+    assert not any(m.requires_grad for m in maps)
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    for key, value in encoder.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unfrozen_encoder_follows_its_parent(name: str) -> None:
+    parent = nn.ModuleList([make_encoder(name)])
+    assert all(module.training for module in parent.train().modules())
+    assert not any(module.training for module in parent.eval().modules())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(NamedTuple):
     """One thing to look for: a name and, optionally, other texts that mean the same (synonyms, descriptions)."""
 
     name: str
@@ -75,8 +75,7 @@ class DetectorOutput:
     prompts: tuple[Tensor, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """What one training image shows.
 
     Attributes:
@@ -89,8 +88,7 @@ class Target:
     positives: Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """One training step's input.
 
     Attributes:

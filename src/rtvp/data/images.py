@@ -110,15 +110,21 @@ def letterbox(image: RGBArray, size: int) -> tuple[Tensor, Letterbox]:
         [3, size, size] uint8 RGB, and the placement, which leads boxes back to the original.
     """
     height, width = image.shape[:2]
-    scale = size / max(height, width)
-    new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
+    placement = Letterbox(width, height, size / max(height, width))
+    new_width, new_height = content_size(placement)
     if (new_width, new_height) != (width, height):
         # Averaging over the source pixels keeps thin defects that plain interpolation would step over.
-        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        image = cv2.resize(image, (new_width, new_height), interpolation=method)
+        method = cv2.INTER_AREA if placement.scale < 1 else cv2.INTER_LINEAR
+        image = np.asarray(cv2.resize(image, (new_width, new_height), interpolation=method), dtype=np.uint8)
     square = np.full((size, size, 3), PAD_VALUE, dtype=np.uint8)
     square[:new_height, :new_width] = image
-    return torch.from_numpy(square).permute(2, 0, 1).contiguous(), Letterbox(width, height, scale)
+    return torch.from_numpy(square).permute(2, 0, 1).contiguous(), placement
+
+
+def content_size(placement: Letterbox) -> tuple[int, int]:
+    """Width and height, px, that the picture takes up at the top left of the square; the rest is padding."""
+    width, height = round(placement.width * placement.scale), round(placement.height * placement.scale)
+    return max(1, width), max(1, height)
 
 
 def to_batch(images: Sequence[Tensor], device: torch.device | str = "cpu") -> Tensor:
@@ -213,7 +219,7 @@ def _to_8_bits(samples: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if samples.dtype == np.uint8:
         return np.ascontiguousarray(samples)
     if samples.dtype.kind == "b":
-        return np.where(samples, np.uint8(255), np.uint8(0))
+        return np.where(samples, 255, 0).astype(np.uint8)
     if samples.dtype.kind == "f":
         finite = np.isfinite(samples)
         values = np.where(finite, samples, samples[finite].min() if finite.any() else 0)

@@ -60,7 +60,9 @@ def _parse_entries(entries: Iterable[tuple[str, str]], source: str) -> tuple[Pro
         prompt = _parse_entry(entry, where)
         key = unicodedata.normalize("NFKC", prompt.name).casefold()
         if key in first_seen:
-            raise RtvpError(f"{where}: the name {prompt.name!r} was given before, at {first_seen[key]}; keep one")
+            raise RtvpError(
+                f"{where}: the name {prompt.name!r} was given before, at {first_seen[key]}; keep one"
+            )
         first_seen[key] = where
         prompts.append(prompt)
     if not prompts:

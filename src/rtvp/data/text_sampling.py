@@ -9,9 +9,7 @@ import numpy as np
 from rtvp.types import Prompt
 
 
-def sample_texts(
-    rng: np.random.Generator, name: str, descriptions: Mapping[str, Sequence[str]]
-) -> Prompt:
+def sample_texts(rng: np.random.Generator, name: str, descriptions: Mapping[str, Sequence[str]]) -> Prompt:
     """One wording of ``name``: the name alone, with all its descriptions, or with one of them.
 
     Users write bare names as well as descriptions, so the model must meet both.

@@ -44,7 +44,10 @@ def random_geometry(
     return np.concatenate([linear, offset[:, None]], axis=1).astype(np.float32)
 
 
-_QUARTER_TURNS = [np.array(m, dtype=np.float64) for m in ([[1, 0], [0, 1]], [[0, -1], [1, 0]], [[-1, 0], [0, -1]], [[0, 1], [-1, 0]])]
+_QUARTER_TURNS = [
+    np.array(m, dtype=np.float64)
+    for m in ([[1, 0], [0, 1]], [[0, -1], [1, 0]], [[-1, 0], [0, -1]], [[0, 1], [-1, 0]])
+]
 
 
 def warp(image: Image, boxes_xyxy: Boxes, matrix: NDArray[np.float32], size: int) -> Warped:
@@ -74,9 +77,7 @@ def warp(image: Image, boxes_xyxy: Boxes, matrix: NDArray[np.float32], size: int
     return Warped(warped.astype(np.uint8, copy=False), moved, kept)
 
 
-def warp_boxes(
-    boxes_xyxy: Boxes, matrix: NDArray[np.float32], size: int
-) -> tuple[Boxes, NDArray[np.int64]]:
+def warp_boxes(boxes_xyxy: Boxes, matrix: NDArray[np.float32], size: int) -> tuple[Boxes, NDArray[np.int64]]:
     """Bounds of the warped boxes, clipped to the square, and the indices of those that remain."""
     if len(boxes_xyxy) == 0:
         return np.zeros((0, 4), np.float32), np.zeros(0, np.int64)

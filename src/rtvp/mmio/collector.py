@@ -56,7 +56,7 @@ class Collector:
         return sorted(path for path in found if self._is_inside(path))
 
     def locate(self, folder: Path, entry: str) -> Path | None:
-        """The path that a label file in ``folder`` means by ``entry``; None, counted, if it leaves the root."""
+        """The path that a label in ``folder`` means by ``entry``; None, counted, if it leaves the root."""
         path = folder / entry.strip().replace("\\", "/")
         if not PureWindowsPath(entry).drive and self._is_inside(path):
             return path
@@ -64,7 +64,7 @@ class Collector:
         return None
 
     def image_size(self, path: Path) -> tuple[int, int] | None:
-        """Width and height of an image as it is shown, from its header; None, counted, if it does not open."""
+        """Width and height of an image as shown, from its header; None, counted, if it does not open."""
         try:
             with Image.open(path) as image:
                 width, height = image.size
@@ -118,4 +118,7 @@ class Collector:
         return tuple(kept)
 
     def _is_inside(self, path: Path) -> bool:
-        return path.resolve().is_relative_to(self._real_root)
+        try:
+            return path.resolve().is_relative_to(self._real_root)
+        except (OSError, ValueError):  # a name that no file can have
+            return False

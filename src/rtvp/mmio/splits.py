@@ -19,13 +19,14 @@ def split_by_group(
 
     Greedy, in the spirit of the iterative stratification of Sechidis et al. (2011), with groups in place of
     samples: for each category, rare ones first, its groups are offered to the validation side in random
-    order, which takes those that bring the shares of all their categories nearer to ``validation_share``.
-    A category of two groups or more is validated at least once; one with a single group is trained on.
+    order, which takes those that bring its share, and the shares of all their categories together, nearer
+    to ``validation_share``. A category of two groups or more is validated at least once; one with a
+    single group is trained on.
 
     Args:
         images: in any order; the result does not depend on it.
         validation_share: of the images of each category, between 0 and 1.
-        seed: decides between groups that are equal.
+        seed: of the random order.
 
     Returns:
         Training and validation images, sorted by path.
@@ -49,8 +50,9 @@ def split_by_group(
 
 def _count_categories(images: list[ImageRecord]) -> Counter[str]:
     """How many of the images show each category."""
+    # Sorted, as costs are sums over categories: a set's order differs between runs, and so would rounding.
     return Counter(
-        name for image in images for name in ({item.name for item in image.annotations} or {_GOOD})
+        name for image in images for name in sorted({item.name for item in image.annotations} or {_GOOD})
     )
 
 
@@ -63,22 +65,24 @@ def _choose_validation(counts: dict[str, Counter[str]], share: float, rng: rando
     order = list(counts)
     rng.shuffle(order)
 
+    def cost(group: str, category: str) -> float:
+        """How much worse (better, if negative) the share of the category gets by holding out the group."""
+        now, then = held[category], held[category] + counts[group][category]
+        goal, size = wanted[category], total[category]
+        return (then / size - goal) ** 2 - (now / size - goal) ** 2
+
     def cost_of(group: str) -> float:
-        """How much worse (better, if negative) the shares of the group's categories get by holding it out."""
-        return sum(
-            ((held[c] + n) / total[c] - wanted[c]) ** 2 - (held[c] / total[c] - wanted[c]) ** 2
-            for c, n in counts[group].items()
-        )
+        return sum(cost(group, category) for category in counts[group])
 
     validation: set[str] = set()
     for category in sorted(total, key=lambda c: (total[c], c)):
         members = [group for group in order if counts[group][category]]
         for group in members:
-            if group not in validation and cost_of(group) < 0:
+            if group not in validation and cost(group, category) < 0 and cost_of(group) < 0:
                 validation.add(group)
                 held += counts[group]
         if spread[category] > 1 and not held[category]:
-            smallest = min(members, key=cost_of)
-            validation.add(smallest)
-            held += counts[smallest]
+            cheapest = min(members, key=cost_of)
+            validation.add(cheapest)
+            held += counts[cheapest]
     return validation

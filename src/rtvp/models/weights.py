@@ -1,7 +1,6 @@
 """The store of weight files: what exists, where it is kept, how it is fetched and checked.
 
-Fetched files live in ``weights_home()``; the shipped model lies in the package. Nothing here opens a weight file
-as anything but bytes.
+Fetched files live in ``weights_home()``; the shipped model lies in the package. Here they are bytes, no more.
 """
 
 from __future__ import annotations
@@ -9,26 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import platformdirs
 
 from rtvp.errors import RtvpError
 
-if TYPE_CHECKING:
-    import httpx
-
 SHIPPED = "rtvp-lite0"
-ATTEMPTS = 5  # per url, each going on from where the last one broke off
-CHUNK_BYTES = 2**18
-TIMEOUT_S = 30.0  # without a byte
-
-Progress = Callable[[int, int], None]  # bytes there, bytes in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +79,8 @@ KNOWN_WEIGHTS = {
             sha256="",
             licence="MIT",
             source="openai/clip-vit-base-patch32",
-            note="text encoder CLIP, a folder with config.json, the tokenizer and model.safetensors: copy it from the "
-            "Hugging Face hub by hand and name it in the configuration, text_encoder: clip:FOLDER",
+            note="text encoder CLIP, a folder with config.json, the tokenizer and model.safetensors: copy it "
+            "from the Hugging Face hub by hand and name it in the configuration, text_encoder: clip:FOLDER",
         ),
     )
 }
@@ -139,15 +129,20 @@ def verify() -> list[WeightCheck]:
 
 
 def fetch(
-    name: str, offline: bool = False, progress: Progress | None = None, retry_pause_s: float = 1.0
+    name: str,
+    offline: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    retry_pause_s: float = 1.0,
 ) -> Path:
-    """Path of a file of weights, downloaded where it is not there; a broken download goes on where it stopped.
+    """Path of a file of weights, downloaded if need be; a broken download goes on where it stopped.
+
+    One download of a name at a time: two would write the same ``.part`` file, and fail the check of its hash.
 
     Args:
         name: one of ``list_weights()``.
         offline: refuse to use the network, as ``RTVP_OFFLINE`` does.
         progress: called with the bytes that are there and the bytes in all, as they come.
-        retry_pause_s: seconds before the first retry; doubles with each.
+        retry_pause_s: seconds before the first retry of a broken download; doubles with each.
 
     Raises:
         RtvpError: no such name, offline, the download failed, or what came is not the file expected.
@@ -160,12 +155,32 @@ def fetch(
         raise RtvpError(f"weights {name}: {check.detail}")
     if is_offline(offline):
         raise RtvpError(f"weights {name}: RTVP is offline, and {check.detail}")
+    failures: list[str] = []
+    for url in weight.urls:
+        try:
+            return _fetch_from(url, weight, progress, retry_pause_s)
+        except RtvpError as error:  # noqa: PERF203
+            failures.append(str(error))
+    raise RtvpError(f"weights {name}: {'; '.join(failures)}; or {_by_hand(weight)}")
+
+
+def _fetch_from(
+    url: str, weight: WeightFile, progress: Callable[[int, int], None], retry_pause_s: float
+) -> Path:
+    from rtvp.models.download import download  # brings httpx, which nothing but a download should pay for
+
+    path = _path(weight)
+    part = path.with_name(f"{path.name}.part")
     try:
-        _path(weight).parent.mkdir(parents=True, exist_ok=True)
-        _download(weight, progress or (lambda done, total: None), retry_pause_s)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        download(url, part, weight.size, progress, retry_pause_s)
+        digest = sha256_of(part)
+        if digest != weight.sha256:
+            part.unlink()
+            raise RtvpError(f"{url} sent a file of sha256 {digest}, expected {weight.sha256}; it was deleted")
+        return part.replace(path)
     except OSError as error:
-        raise RtvpError(f"weights {name}: cannot write {_path(weight)}: {error.strerror or error}") from error
-    return _path(weight)
+        raise RtvpError(f"cannot write {part}: {error.strerror or error}") from error
 
 
 def sha256_of(path: Path) -> str:
@@ -223,10 +238,7 @@ def _check(weight: WeightFile) -> WeightCheck:
     if weight.name == SHIPPED:
         advice = "reinstall the package rtvp"
     else:
-        advice = (
-            f"run `rtvp weights fetch {weight.name}`, or put the file there by hand: {weight.size} bytes, "
-            f"sha256 {weight.sha256}, from {weight.urls[0]}"
-        )
+        advice = f"run `rtvp weights fetch {weight.name}`, or {_by_hand(weight)}"
     try:
         size = path.stat().st_size
         digest = sha256_of(path) if size == weight.size else ""
@@ -239,3 +251,10 @@ def _check(weight: WeightFile) -> WeightCheck:
     if digest != weight.sha256:
         return WeightCheck(weight, "bad", f"{path} has sha256 {digest}; {advice}")
     return WeightCheck(weight, "ok", str(path))
+
+
+def _by_hand(weight: WeightFile) -> str:
+    return (
+        f"put {weight.urls[0]} ({weight.size} bytes, sha256 {weight.sha256}) at {_path(weight)} by hand, "
+        "for instance from another machine"
+    )

@@ -40,7 +40,9 @@ def font_for(text: str, size: int) -> tuple[ImageFont.FreeTypeFont, str]:
 
 @lru_cache(maxsize=64)
 def _standard_font(size: int) -> ImageFont.FreeTypeFont:
-    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))  # with a size it is never the bitmap font
+    return cast(
+        ImageFont.FreeTypeFont, ImageFont.load_default(size)
+    )  # with a size it is never the bitmap font
 
 
 @lru_cache(maxsize=64)

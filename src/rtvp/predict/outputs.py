@@ -17,6 +17,7 @@ from rtvp.errors import RtvpError
 EXPLAIN_ENDING = "_explain"
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe")
 JPEG_QUALITY = 92
+MAX_JPEG_SIDE = 65_500  # of the encoder, px
 PNG_COMPRESSION = 1  # of 9: a tenth of the time of the default for a few per cent more bytes
 
 
@@ -65,19 +66,18 @@ def write_picture(path: Path, image: RGBArray) -> None:
     """Write [H, W, 3] uint8 RGB as the suffix of ``path`` says: a JPEG, or else a PNG.
 
     Raises:
-        RtvpError: the suffix is of neither, or the file cannot be written.
+        RtvpError: the suffix is of neither, a JPEG cannot be that large, or the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix in JPEG_SUFFIXES:
+        if max(image.shape) > MAX_JPEG_SIDE:
+            raise RtvpError(f"cannot write {path}: a JPEG has at most {MAX_JPEG_SIDE} px a side; take .png")
         options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     elif suffix == ".png":
         options = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION]
     else:
         raise RtvpError(f"cannot write {path}: expected a name that ends in .png or .jpg")
-    try:
-        _, content = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-    except cv2.error as error:  # a JPEG has at most 65535 px a side
-        raise RtvpError(f"cannot write {path}: a picture of {image.shape[1]}x{image.shape[0]} px") from error
+    _, content = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     with replacing(path) as temporary:
         temporary.write_bytes(content.tobytes())
 
@@ -96,7 +96,9 @@ def picture_names(images: Sequence[Path]) -> list[Path]:
             number += 1
             stem = image.with_name(f"{image.stem}_{number}")
         taken |= {_key(stem), _key(stem) + EXPLAIN_ENDING}
-        names.append(stem.with_name(stem.name + (".jpg" if image.suffix.lower() in JPEG_SUFFIXES else ".png")))
+        names.append(
+            stem.with_name(stem.name + (".jpg" if image.suffix.lower() in JPEG_SUFFIXES else ".png"))
+        )
     return names
 
 
@@ -121,7 +123,8 @@ def check_folder(folder: Path) -> None:
 
 
 def _below_common_folder(images: Sequence[Path]) -> list[Path]:
-    absolute = [Path(os.path.abspath(image)) for image in images]  # noqa: PTH100: removes .., keeps links
+    # Unlike Path.resolve this keeps links: a picture is named as its image was.
+    absolute = [Path(os.path.abspath(image)) for image in images]  # noqa: PTH100
     try:
         common = os.path.commonpath([image.parent for image in absolute])
     except ValueError:  # none, or on several drives

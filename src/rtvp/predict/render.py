@@ -66,7 +66,9 @@ def draw_detections(
     labels: list[tuple[_Label, Rectangle, Colour]] = []
     corner = _Label(verdict, round(1.3 * font_px), width, height)
     if corner.fits:
-        place = min(_corners(corner, width, height), key=lambda area: sum(_overlap(area, box) for box in boxes))
+        place = min(
+            _corners(corner, width, height), key=lambda area: sum(_overlap(area, box) for box in boxes)
+        )
         taken.append(place)
         labels.append((corner, place, OK_COLOUR if ok else NOT_OK_COLOUR))
     for caption, box, colour in zip(captions, boxes, colours, strict=True):
@@ -82,7 +84,7 @@ def draw_detections(
 
 
 def draw_map(image: RGBArray, prompt_map: npt.NDArray[np.float32]) -> RGBArray:
-    """The picture under a heat map: where the map [H, W] is 0 nothing changes, where it is 1 the heat prevails."""
+    """The picture under a heat map: unchanged where the map [H, W] is 0, mostly heat where it is 1."""
     levels = np.rint(prompt_map.clip(0, 1) * 255).astype(np.uint8)
     heat = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
     opacity = (MAP_OPACITY * levels.astype(np.float32) / 255)[:, :, None]

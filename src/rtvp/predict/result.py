@@ -31,8 +31,8 @@ class Result:
         label_indices: [N] int64, index into ``names``.
         scores: [N] float32 in [0, 1], descending, all above ``threshold``.
         threshold: the score that a detection had to exceed.
-        verdict_score: the highest score of any detection, below the threshold too (0 if there is none at all).
-        prompt_map: [H, W] float32 in [0, 1], what the visual prompt picked out, if an explanation was asked for.
+        verdict_score: the highest score of any detection, be it below the threshold; 0 if there is none.
+        prompt_map: [H, W] float32 in [0, 1], what the visual prompt picked out; only on request.
         image: [H, W, 3] uint8 RGB, kept if there is no file to read again, or on request.
     """
 

@@ -55,7 +55,7 @@ class Stage:
         self.state_path = folder / f"{name}.state.safetensors"
         self.name = name
         self.checkpoint_every = checkpoint_every
-        self.module = module
+        self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = MovingAverage(module, config.ema_decay)
         self.monitor: ConvergenceMonitor | None = None
 

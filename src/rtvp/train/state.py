@@ -25,7 +25,7 @@ def save_state(
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
     # Copies, so that modules that share weights are stored like any others.
-    tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+    tensors = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
     header = {"notes": json.dumps({**notes, "average_steps": average.steps})}
     temporary = path.with_name(path.name + ".part")
     save_file(tensors, temporary, metadata=header)

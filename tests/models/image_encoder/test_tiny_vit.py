@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -47,9 +48,9 @@ def randomise(module: nn.Module) -> None:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, value in module.state_dict().items():
-            noise = torch.randn(value.shape, generator=generator) if value.is_floating_point() else None
-            if noise is None:
+            if not value.is_floating_point():
                 continue
+            noise = torch.randn(value.shape, generator=generator)
             if name.endswith("running_var"):
                 value.copy_(0.5 + noise.abs())
             elif name.endswith("attention_biases"):
@@ -62,9 +63,9 @@ def randomise(module: nn.Module) -> None:
                 value.copy_(0.3 * noise)
 
 
-def make_reference(module: ModuleType, size: tuple[int, int]) -> nn.Module:
+def make_reference(module: ModuleType, size: tuple[int, int]) -> Any:
     """Mobile-SAM's TinyViT for images of (height, width), with random weights."""
-    reference: nn.Module = module.TinyViT(
+    reference = module.TinyViT(
         img_size=size,
         embed_dims=[64, 128, 160, 320],
         depths=[2, 2, 6, 2],
@@ -106,8 +107,8 @@ def test_equals_the_reference_at_its_own_size(reference_module: ModuleType, tmp_
     torch.testing.assert_close(features, expected, rtol=0, atol=1e-4)
 
 
-# 640: windows of 7 and 14 need padding on every stage; 448: none does; 64 x 96: maps smaller than one window.
-@pytest.mark.parametrize(("height", "width"), [(640, 640), (448, 448), (64, 96), (320, 448)])
+# 640: windows of 7 and 14 need padding on every stage; 224: none does; 64 x 96: maps smaller than one window.
+@pytest.mark.parametrize(("height", "width"), [(640, 640), (224, 224), (64, 96), (160, 224)])
 def test_equals_the_reference_at_other_sizes(
     reference_module: ModuleType, tmp_path: Path, height: int, width: int
 ) -> None:
@@ -135,15 +136,12 @@ def test_every_weight_changes_the_features() -> None:
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
 
-def test_bias_cannot_be_stale() -> None:
+def test_attention_bias_is_never_stale() -> None:
     """Weights loaded in eval mode count at once."""
     encoder = TinyViT().freeze()
     before = encoder(make_images(64, 96))[0]
-    state = {
-        name: value + 1 if name == "layers.1.blocks.0.attn.attention_biases" else value
-        for name, value in encoder.state_dict().items()
-    }
-    state["layers.1.blocks.0.attn.attention_biases"][:, ::2] -= 5
+    state = {name: value.clone() for name, value in encoder.state_dict().items()}
+    state["layers.1.blocks.0.attn.attention_biases"][:, 0] = 9  # every cell looks at itself
     encoder.load_state_dict(state)
     assert not torch.allclose(before, encoder(make_images(64, 96))[0])
 

@@ -1,4 +1,4 @@
-"""A part made of one material: outline before a backdrop, fixtures, printed marks. Nothing here is a defect."""
+"""A part made of one material: outline before a backdrop, fixtures, printed marks. No defects here."""
 
 from __future__ import annotations
 
@@ -10,10 +10,24 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from rtvp.data.synthetic.fields import Array, Colour, blur, choose, fractal, mix, polygon, ramp, relief, scaled, spread
-from rtvp.data.synthetic.fixtures import Fixture, draw_fixtures, draw_marks, draw_traces
+from rtvp.data.synthetic.fields import (
+    Array,
+    Colour,
+    blur,
+    choose,
+    fractal,
+    mix,
+    polygon,
+    ramp,
+    relief,
+    scaled,
+    spread,
+)
+from rtvp.data.synthetic.fixtures import FASTENED, TEXTILE, Fixture, draw_fixtures
+from rtvp.data.synthetic.markings import Conductors, draw_conductors, draw_marks
 from rtvp.data.synthetic.surfaces import SURFACES
 
+FIXTURED = FASTENED | TEXTILE | {"circuit board"}
 SHEETS = frozenset({"fabric", "leather", "cardboard", "rubber", "wood", "glass", "circuit board"})
 BACKDROPS: tuple[Colour, ...] = ((0.05, 0.05, 0.06), (0.9, 0.9, 0.9), (0.55, 0.55, 0.55), (0.25, 0.27, 0.3))
 
@@ -27,9 +41,7 @@ class Scene:
         image: [H, W, 3] the part without defects.
         bare: [H, W, 3] the same without its fixtures, or None where it has none.
         fixtures: the screws, pads ... of a regular array, any one of which may be missing.
-        traces: conductors of a board, each [N, 2] points (x, y).
-        trace_width: of the conductors, px.
-        conductor: their colour.
+        conductors: the copper lines of a board, None elsewhere.
         region: [H, W] bool, where the material is plain: on the part, off holes and fixtures.
         part: [H, W] opacity of the part, or None where it fills the frame.
         backdrop: [H, W, 3] what lies behind the part, or None where it fills the frame.
@@ -43,9 +55,7 @@ class Scene:
     image: Array
     bare: Array | None
     fixtures: tuple[Fixture, ...]
-    traces: tuple[Array, ...]
-    trace_width: float
-    conductor: Colour
+    conductors: Conductors | None
     region: NDArray[np.bool_]
     part: Array | None
     backdrop: Array | None
@@ -57,7 +67,7 @@ class Scene:
     @property
     def side(self) -> int:
         """The shorter side of the picture, px: what sizes are measured against."""
-        return min(self.image.shape[:2])
+        return int(min(self.region.shape))
 
 
 def _outline(rng: Generator, surface: str, height: int, width: int) -> Array:
@@ -65,7 +75,7 @@ def _outline(rng: Generator, surface: str, height: int, width: int) -> Array:
     side = min(height, width)
     centre = np.array([width, height]) / 2 + rng.normal(0, 0.04, 2) * side
     kind = rng.random()
-    if surface in SHEETS and kind < 0.6 or kind < 0.25:
+    if (surface in SHEETS and kind < 0.6) or kind < 0.25:
         angle = float(rng.choice([0, 0.5, 1, 1.5])) * math.pi + float(rng.normal(0, 0.1))
         along = np.array([math.cos(angle), math.sin(angle)])
         normal = np.array([-along[1], along[0]])
@@ -98,7 +108,9 @@ def _outline(rng: Generator, surface: str, height: int, width: int) -> Array:
     return part
 
 
-def _set_on_backdrop(rng: Generator, image: Array, part: Array, light: tuple[float, float], unit: float) -> tuple[Array, Array]:
+def _set_on_backdrop(
+    rng: Generator, image: Array, part: Array, light: tuple[float, float], unit: float
+) -> tuple[Array, Array]:
     """The part before a backdrop, its edge bevelled and its shadow cast: (picture, backdrop with shadow)."""
     height, width = part.shape
     colour = choose(rng, BACKDROPS)
@@ -118,32 +130,27 @@ def make_scene(rng: Generator, surface: str, height: int, width: int) -> Scene:
     texture = SURFACES[surface](rng, height, width, unit)
     light_angle = rng.uniform(0, 2 * math.pi)
     light = (math.cos(light_angle), math.sin(light_angle))
-    image, part, backdrop = texture.image, None, None
-    outlined = rng.random() < 0.4
+    image, part, backdrop, conductors = texture.image, None, None, None
     plain = np.ones((height, width), np.uint8)
-    if outlined:
+    if rng.random() < 0.4:
         part = _outline(rng, surface, height, width)
         plain = (part > 0.99).astype(np.uint8)
-    traces: tuple[Array, ...] = ()
-    trace_width, conductor = 0.0, (0.0, 0.0, 0.0)
     if surface == "circuit board":
-        image, traces, trace_width, conductor = draw_traces(rng, image, unit)
+        image, conductors = draw_conductors(rng, image, unit)
     image = draw_marks(rng, image, plain, surface, light, unit)
-    bare, fixtures = None, ()
-    if rng.random() < 0.45:
+    bare: Array | None = None
+    fixtures: tuple[Fixture, ...] = ()
+    if surface in FIXTURED and rng.random() < 0.4:
         bare, image, fixtures = draw_fixtures(rng, image, plain, surface, light)
     if part is not None:
-        picture, backdrop = _set_on_backdrop(rng, image, part, light, unit)
+        image, backdrop = _set_on_backdrop(rng, image, part, light, unit)
         bare = None if bare is None else mix(backdrop, bare, part)
-        image = picture
     return Scene(
         surface=surface,
-        image=image,
+        image=np.clip(image, 0, 1),
         bare=bare,
         fixtures=fixtures,
-        traces=traces,
-        trace_width=trace_width,
-        conductor=conductor,
+        conductors=conductors,
         region=plain.astype(np.bool_),
         part=part,
         backdrop=backdrop,

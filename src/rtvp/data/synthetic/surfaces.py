@@ -17,7 +17,6 @@ from rtvp.data.synthetic.fields import (
     choose,
     coordinates,
     fractal,
-    mix,
     noise,
     ramp,
     relief,
@@ -42,7 +41,7 @@ PAINTS: tuple[Colour, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Texture:
-    """A material as painted: its picture, the direction of its grain (radians) and the pitch of its pattern (px)."""
+    """A material as painted: its picture, direction of its grain (radians), pitch of its pattern (px)."""
 
     image: Array
     angle: float = 0.0
@@ -96,7 +95,9 @@ def rolled_steel(rng: Generator, height: int, width: int, unit: float) -> Textur
 def cast_metal(rng: Generator, height: int, width: int, unit: float) -> Texture:
     """Sand-cast skin: fine bumps lit from the side."""
     bumps = fractal(rng, height, width, rng.uniform(4, 9) * unit, 2)
-    field = relief(bumps, _light(rng), rng.uniform(0.3, 1.0)) + 0.1 * fractal(rng, height, width, 60 * unit, 3)
+    field = relief(bumps, _light(rng), rng.uniform(0.3, 1.0)) + 0.1 * fractal(
+        rng, height, width, 60 * unit, 3
+    )
     field += 0.05 * white(rng, height, width)
     colour = scaled(choose(rng, METALS[:2]), rng.uniform(0.35, 1.0))
     return Texture(ramp(field + 0.5, scaled(colour, 0.3), scaled(colour, 1.7)), _angle(rng), 5 * unit)
@@ -121,15 +122,14 @@ def fabric(rng: Generator, height: int, width: int, unit: float) -> Texture:
     pitch = max(2.6, rng.uniform(3, 8) * unit)
     cells = max(4, round(pitch))
     shade, top = _weave(rng, cells)
-    # A patch of cloth of the frame's diagonal, turned about the middle of the frame.
-    reach = int(math.hypot(height, width) * cells / pitch) + 8
-    repeats = reach // len(shade) + 1
-    shade, top = np.tile(shade, (repeats, repeats)), np.tile(top, (repeats, repeats))
+    # A patch of cloth as wide as the frame's diagonal, turned about the middle; bytes, for speed.
+    repeats = int(math.hypot(height, width) / pitch) // (len(shade) // cells) + 2
+    repeat = np.round(np.stack([shade, top], 2) * 255).astype(np.uint8)
+    cloth = np.asarray(cv2.repeat(repeat, repeats, repeats), np.uint8)
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), math.degrees(angle), pitch / cells)
-    turn[:, 2] += np.array([width, height]) / 2 - turn @ np.array([len(shade) / 2, len(shade) / 2, 1])
-    flags = cv2.INTER_LINEAR
-    shade = np.asarray(cv2.warpAffine(shade, turn, (width, height), flags=flags), np.float32)
-    top = np.asarray(cv2.warpAffine(top, turn, (width, height), flags=flags), np.float32)
+    turn[:, 2] += np.array([width, height]) / 2 - turn @ np.array([len(cloth) / 2, len(cloth) / 2, 1])
+    turned = cv2.warpAffine(cloth, turn, (width, height), flags=cv2.INTER_LINEAR)
+    shade, top = (plane * np.float32(1 / 255) for plane in cv2.split(turned))
     slub = rng.uniform(0.05, 0.25)
     field = 0.35 + 0.65 * shade
     field *= 1 + slub * noise(rng, height, width, pitch, 25, angle)
@@ -137,8 +137,8 @@ def fabric(rng: Generator, height: int, width: int, unit: float) -> Texture:
     field += 0.1 * white(rng, height, width) + 0.08 * noise(rng, height, width, 70 * unit)
     weft = choose(rng, (*PAINTS, (0.8, 0.76, 0.66), (0.55, 0.6, 0.7), (0.3, 0.32, 0.4), (0.7, 0.68, 0.64)))
     warp = scaled(weft, rng.uniform(0.8, 1.2)) if rng.random() < 0.7 else choose(rng, PAINTS[4:7])
-    image = mix(ramp(field, scaled(weft, 0.15), weft), ramp(field, scaled(warp, 0.15), warp), top)
-    return Texture(image, angle, pitch)
+    image = ramp(top, weft, warp) * spread(0.15 + 0.85 * field)
+    return Texture(np.asarray(image, np.float32), angle, pitch)
 
 
 def wood(rng: Generator, height: int, width: int, unit: float) -> Texture:
@@ -147,7 +147,9 @@ def wood(rng: Generator, height: int, width: int, unit: float) -> Texture:
     x, y = coordinates(height, width)
     across = (y - height / 2) * np.float32(math.cos(angle)) - (x - width / 2) * np.float32(math.sin(angle))
     spacing = rng.uniform(6, 30) * unit
-    phase = across / np.float32(spacing) + rng.uniform(0.5, 2.5) * noise(rng, height, width, 90 * unit, 6, angle)
+    phase = across / np.float32(spacing) + rng.uniform(0.5, 2.5) * noise(
+        rng, height, width, 90 * unit, 6, angle
+    )
     phase += 0.15 * noise(rng, height, width, 12 * unit, 12, angle)
     ring = phase - np.floor(phase)
     field = rng.uniform(0.15, 0.45) * ring**2 * step(1 - ring, 0.0, 0.12)
@@ -163,7 +165,9 @@ def circuit_board(rng: Generator, height: int, width: int, unit: float) -> Textu
     mask = choose(rng, ((0.05, 0.3, 0.14), (0.06, 0.16, 0.42), (0.08, 0.09, 0.1), (0.45, 0.06, 0.07)))
     pitch = 5 * unit
     weave = noise(rng, height, width, pitch, 6, 0) + noise(rng, height, width, pitch, 6, math.pi / 2)
-    field = 0.5 + 0.06 * weave + 0.05 * white(rng, height, width) + 0.06 * noise(rng, height, width, 90 * unit)
+    field = (
+        0.5 + 0.06 * weave + 0.05 * white(rng, height, width) + 0.06 * noise(rng, height, width, 90 * unit)
+    )
     return Texture(ramp(field, scaled(mask, 0.4), scaled(mask, 1.6)), 0.0, pitch)
 
 
@@ -188,16 +192,20 @@ def glass(rng: Generator, height: int, width: int, unit: float) -> Texture:
 
 def leather(rng: Generator, height: int, width: int, unit: float) -> Texture:
     """Pebbled grain: domes around scattered points, divided by creases."""
-    pitch = max(4.0, rng.uniform(5, 12) * unit)
+    pitch = max(3.5, rng.uniform(3.5, 9) * unit)
     seeds = np.full((height, width), 255, np.uint8)
     ys, xs = np.mgrid[0 : height + pitch : pitch, 0 : width + pitch : pitch]
     jitter = rng.uniform(-0.45, 0.45, (2, *xs.shape)) * pitch
-    seeds[np.clip(ys + jitter[0], 0, height - 1).astype(int), np.clip(xs + jitter[1], 0, width - 1).astype(int)] = 0
+    seeds[
+        np.clip(ys + jitter[0], 0, height - 1).astype(int), np.clip(xs + jitter[1], 0, width - 1).astype(int)
+    ] = 0
     away = np.asarray(cv2.distanceTransform(seeds, cv2.DIST_L2, 3), np.float32) * np.float32(1 / pitch)
     dome = blur(-away * away, 0.6)
-    field = relief(dome, _light(rng), rng.uniform(0.5, 2.0)) + 0.9 * dome
+    field = relief(dome, _light(rng), rng.uniform(0.3, 1.2)) + np.float32(rng.uniform(0.2, 0.7)) * dome
     field += 0.1 * noise(rng, height, width, 3 * unit) + 0.12 * fractal(rng, height, width, 80 * unit, 3)
-    colour = choose(rng, ((0.42, 0.24, 0.13), (0.1, 0.09, 0.09), (0.6, 0.42, 0.28), (0.4, 0.08, 0.08), (0.5, 0.5, 0.5)))
+    colour = choose(
+        rng, ((0.4, 0.26, 0.17), (0.1, 0.09, 0.09), (0.58, 0.46, 0.36), (0.36, 0.13, 0.12), (0.5, 0.5, 0.5))
+    )
     return Texture(ramp(field + 0.75, scaled(colour, 0.2), scaled(colour, 1.35)), _angle(rng), pitch)
 
 
@@ -217,7 +225,7 @@ def ceramic_tile(rng: Generator, height: int, width: int, unit: float) -> Textur
     field = 0.05 * fractal(rng, height, width, 90 * unit, 3) + 0.03 * white(rng, height, width)
     kind = rng.random()
     if kind < 0.4:
-        speckle = noise(rng, height, width, rng.uniform(2, 6) * unit)
+        speckle = blur(fractal(rng, height, width, rng.uniform(3, 8) * unit, 2), 0.7)
         field -= rng.uniform(0.2, 0.5) * step(speckle, 0.15, 0.35) - 0.2 * step(-speckle, 0.25, 0.4)
     elif kind < 0.75:
         vein = np.abs(fractal(rng, height, width, 90 * unit, 4, 0.5, 2, rng.uniform(0, 3)))
@@ -250,7 +258,9 @@ def rubber(rng: Generator, height: int, width: int, unit: float) -> Texture:
 def cardboard(rng: Generator, height: int, width: int, unit: float) -> Texture:
     """Brown board: pulp fibres and the ghost of the corrugation."""
     angle, pitch = _angle(rng), rng.uniform(8, 16) * unit
-    fibre = noise(rng, height, width, 1.2 * unit, 8, angle) + noise(rng, height, width, 1.2 * unit, 8, angle + 1.2)
+    fibre = noise(rng, height, width, 1.2 * unit, 8, angle) + noise(
+        rng, height, width, 1.2 * unit, 8, angle + 1.2
+    )
     field = 0.14 * fibre + 0.08 * fractal(rng, height, width, 60 * unit, 3)
     x, y = coordinates(height, width)
     across = y * np.float32(math.cos(angle) / pitch) - x * np.float32(math.sin(angle) / pitch)

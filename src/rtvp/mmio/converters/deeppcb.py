@@ -1,4 +1,4 @@
-"""DeepPCB (Tang et al. 2019): pairs of a tested board and its defect-free template, labels as pixel corners."""
+"""DeepPCB (Tang et al. 2019): tested boards with labels as pixel corners, and their templates."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ def convert_deeppcb(
         RtvpError: ``root`` is no folder.
     """
     collector = Collector(root, names, group_rule)
+    existing = set(collector.files({".jpg", ".txt"}))
     for image, label in _listed_pairs(collector):
-        if not image.is_file():
+        if image not in existing:
             collector.count("list names a missing image")
-        elif not label.is_file():
+        elif label not in existing:
             collector.count("image without label file")
         elif (boxes := _read_label(label)) is None:
             collector.count("image skipped: malformed label line or unknown type")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -18,27 +19,12 @@ from rtvp.mmio.schema import Box, Conversion
 _MIN_AREA = 9  # px; smaller components are specks of the labelling tool
 
 
-def convert_mask(
-    root: Path,
-    *,
-    images: str = "**/images/*",
-    folders: Sequence[str] | None = ("images", "masks"),
-    mask_suffix: str = "",
-    mask_extension: str = ".png",
-    threshold: int = 127,
-    category: str = "defect",
-    category_from: Literal["option", "folder", "file_name"] = "option",
-    folder_level: int = 1,
-    good_folders: Sequence[str] = ("good",),
-    empty_mask: Literal["good", "skip"] = "good",
-    names: Mapping[str, str | None] | None = None,
-    group_rule: GroupRule = "stem",
-) -> Conversion:
-    """Read images with their masks; every 8-connected component of at least 9 pixels is one defect.
+@dataclass(frozen=True, slots=True)
+class MaskLayout:
+    """Where images and masks lie and how they are read: the options of :func:`convert_mask`.
 
-    Args:
-        root: folder of the set.
-        images: which files are images (glob below ``root``); masks among them are told apart by name.
+    Attributes:
+        images: which files are images (glob below the root); masks among them are told apart by name.
         folders: start of the name of the images' folder, and what stands in its place for the masks
             (``images1`` -> ``masks1``, or ``test`` -> ``ground_truth`` as in MVTec AD); None: the mask lies
             beside the image.
@@ -46,70 +32,98 @@ def convert_mask(
         mask_extension: of the mask files.
         threshold: a pixel is defective if its brightest colour channel is above it; alpha does not count,
             a palette's index does (0 for masks of 0 and 1).
-        category: raw name of all defects, with ``category_from="option"``.
+        category: raw name of all defects, where ``category_from`` is ``option``.
         category_from: ``folder`` takes the name of the folder ``folder_level`` above the image, ``file_name``
             the class before the number (``cut_12``).
         folder_level: 1 is the folder that holds the image.
         good_folders: images below a folder of this name are good and need no mask.
         empty_mask: elsewhere, what an empty mask means: a good image, or one to leave out, as in a folder
             of defects it was only forgotten.
+    """
+
+    images: str = "**/images/*"
+    folders: Sequence[str] | None = ("images", "masks")
+    mask_suffix: str = ""
+    mask_extension: str = ".png"
+    threshold: int = 127
+    category: str = "defect"
+    category_from: Literal["option", "folder", "file_name"] = "option"
+    folder_level: int = 1
+    good_folders: Sequence[str] = ("good",)
+    empty_mask: Literal["good", "skip"] = "good"
+
+    def mask_path(self, root: Path, image: Path) -> Path:
+        """Where the mask of ``image`` should lie."""
+        parts = list(image.relative_to(root).parts[:-1])
+        if self.folders is not None:
+            image_folder, mask_folder = self.folders
+            for index in range(len(parts) - 1, -1, -1):
+                if parts[index].startswith(image_folder):
+                    parts[index] = mask_folder + parts[index].removeprefix(image_folder)
+                    break
+        return root.joinpath(*parts, f"{image.stem}{self.mask_suffix}{self.mask_extension}")
+
+    def is_good(self, root: Path, image: Path) -> bool:
+        """Whether ``image`` lies below one of ``good_folders``."""
+        return not set(self.good_folders).isdisjoint(image.relative_to(root).parts[:-1])
+
+    def category_of(self, image: Path) -> str | None:
+        """Raw category of the defects in ``image``; None if its file name does not say."""
+        if self.category_from == "folder":
+            return image.parents[self.folder_level - 1].name
+        if self.category_from == "file_name":
+            parts = split_class_number(image.stem)
+            return parts[0] if parts else None
+        return self.category
+
+
+def convert_mask(
+    root: Path,
+    *,
+    names: Mapping[str, str | None] | None = None,
+    group_rule: GroupRule = "stem",
+    **layout: Any,
+) -> Conversion:
+    """Read images with their masks; every 8-connected component of at least 9 pixels is one defect.
+
+    Args:
+        root: folder of the set.
         names: raw category name -> canonical name, None to drop it.
         group_rule: which images belong together.
+        **layout: the attributes of :class:`MaskLayout`.
 
     Raises:
         RtvpError: ``root`` is no folder.
     """
+    options = MaskLayout(**layout)
     collector = Collector(root, names, group_rule)
-    found = collector.files(IMAGE_SUFFIXES, images)
-    masks = {path: _mask_path(root, path, folders, mask_suffix, mask_extension) for path in found}
-    if folders is None:
-        found = [path for path in found if path not in set(masks.values())]
-    for image in found:
-        size = collector.image_size(image)
-        if size is None:
+    found = collector.files(IMAGE_SUFFIXES, options.images)
+    masks = {image: options.mask_path(root, image) for image in found}
+    if options.folders is None:
+        mask_files = set(masks.values())
+        masks = {image: mask for image, mask in masks.items() if image not in mask_files}
+    for image, mask in masks.items():
+        if (size := collector.image_size(image)) is None:
             continue
-        if not set(good_folders).isdisjoint(image.relative_to(root).parts[:-1]):
+        if options.is_good(root, image):
             collector.add(image, size, [])
-            continue
-        raw_name = _category(image, category, category_from, folder_level)
-        boxes = _mask_boxes(collector, masks[image], size, threshold)
-        if raw_name is None:
+        elif (category := options.category_of(image)) is None:
             collector.count("image skipped: its name has no class and number")
-        elif boxes is not None and not boxes and empty_mask == "skip":
+        elif (boxes := _mask_boxes(collector, mask, size, options.threshold)) is None:
+            continue
+        elif not boxes and options.empty_mask == "skip":
             collector.count("image skipped: empty mask")
-        elif boxes is not None:
-            collector.add(image, size, [(raw_name, box) for box in boxes])
-    for folder in sorted({masks[image].parent for image in found}):
-        used = {masks[image] for image in found} | set(found)
-        for path in sorted(folder.glob(f"*{mask_suffix}{mask_extension}")):
+        else:
+            collector.add(image, size, [(category, box) for box in boxes])
+    used = {*masks, *masks.values()}
+    for folder in sorted({mask.parent for mask in masks.values()}):
+        for path in folder.glob(f"*{options.mask_suffix}{options.mask_extension}"):
             if path not in used:
                 collector.count("mask without image")
     return collector.conversion()
 
 
-def _mask_path(root: Path, image: Path, folders: Sequence[str] | None, suffix: str, extension: str) -> Path:
-    parts = list(image.relative_to(root).parts[:-1])
-    if folders is not None:
-        image_folder, mask_folder = folders
-        for index in range(len(parts) - 1, -1, -1):
-            if parts[index].startswith(image_folder):
-                parts[index] = mask_folder + parts[index][len(image_folder) :]
-                break
-    return root.joinpath(*parts, f"{image.stem}{suffix}{extension}")
-
-
-def _category(image: Path, category: str, category_from: str, folder_level: int) -> str | None:
-    if category_from == "folder":
-        return image.parents[folder_level - 1].name
-    if category_from == "file_name":
-        parts = split_class_number(image.stem)
-        return parts[0] if parts else None
-    return category
-
-
-def _mask_boxes(
-    collector: Collector, path: Path, size: tuple[int, int], threshold: int
-) -> list[Box] | None:
+def _mask_boxes(collector: Collector, path: Path, size: tuple[int, int], threshold: int) -> list[Box] | None:
     """Boxes of a mask's components, empty for an empty mask; None, counted, if there is nothing to go by."""
     if not path.is_file():
         collector.count("image without mask")

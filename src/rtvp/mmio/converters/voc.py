@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
-from defusedxml import DefusedXmlException, ElementTree
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import parse
 
 from rtvp.mmio.collector import IMAGE_SUFFIXES, Collector
 from rtvp.mmio.groups import GroupRule
@@ -17,10 +19,10 @@ from rtvp.mmio.schema import Box, Conversion
 def convert_voc(
     root: Path, *, names: Mapping[str, str | None] | None = None, group_rule: GroupRule = "stem"
 ) -> Conversion:
-    """Read every xml file under ``root``; the image is looked up by ``<filename>``, then by the xml's own name.
+    """Read every xml file under ``root``.
 
-    Of several images of that name the nearest one counts: beside the xml, then in a sibling folder, then
-    anywhere. Corners are taken as they are, without a 1-pixel shift.
+    The image is looked up by ``<filename>``, then by the xml's own name; of several the nearest counts:
+    beside the xml, then in a sibling folder, then anywhere. Corners are taken without a 1-pixel shift.
 
     Args:
         root: folder of the set.
@@ -40,11 +42,10 @@ def convert_voc(
         if annotation is None:
             collector.count("label file does not parse")
             continue
-        entry = annotation.findtext("filename", default="").strip() or label.stem
-        named = collector.locate(label.parent, entry)
+        named = collector.locate(label.parent, annotation.findtext("filename", default="") or label.stem)
         if named is None:
             continue
-        candidates = images.get(_key(named.name)) or images.get(_key(label.stem)) or []
+        candidates = images.get(_key(named.name)) or images.get(_key(label.stem))
         if not candidates:
             collector.count("label names a missing image")
             continue
@@ -55,14 +56,15 @@ def convert_voc(
             collector.count("image skipped: malformed box")
         elif (size := collector.image_size(image)) is not None:
             collector.add(image, size, boxes)
-    for path in (path for paths in images.values() for path in paths if path not in labelled):
-        collector.count("image without label file")
+    for path in (path for paths in images.values() for path in paths):
+        if path not in labelled:
+            collector.count("image without label file")
     return collector.conversion()
 
 
 def _parse(label: Path) -> Element | None:
     try:
-        return ElementTree.parse(label).getroot()
+        return parse(label).getroot()
     except (ParseError, DefusedXmlException, ValueError, OSError):
         return None
 
@@ -89,11 +91,12 @@ def _boxes(annotation: Element) -> list[tuple[str, Box]] | None:
         name = item.findtext("name", default="").strip()
         try:
             x1, y1, x2, y2 = (
-                float(item.findtext(f"bndbox/{side}", default="")) for side in ("xmin", "ymin", "xmax", "ymax")
+                float(item.findtext(f"bndbox/{side}", default=""))
+                for side in ("xmin", "ymin", "xmax", "ymax")
             )
         except ValueError:
             return None
-        if not name:
+        if not name or not all(map(math.isfinite, (x1, y1, x2, y2))):
             return None
         boxes.append((name, (x1, y1, x2, y2)))
     return boxes

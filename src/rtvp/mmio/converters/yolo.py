@@ -42,28 +42,18 @@ def convert_yolo(
         RtvpError: ``root`` is no folder, or no names are given or found.
     """
     collector = Collector(root, names, group_rule)
-    class_names = dict(enumerate(classes)) if classes is not None else _find_classes(collector)
-    images = collector.files(IMAGE_SUFFIXES)
-    labels = {path: path for path in collector.files({".txt"})}
-    for image in images:
+    by_index = dict(enumerate(classes)) if classes is not None else _find_classes(collector)
+    class_names = {first_id + index: name for index, name in by_index.items()}
+    unused = set(collector.files({".txt"}))
+    for image in collector.files(IMAGE_SUFFIXES):
         beside = image.with_suffix(".txt")
-        candidates = [labels.pop(path, None) for path in (_in_labels_folder(root, beside), beside)]
-        label = candidates[0] or candidates[1]
-        size = collector.image_size(image)
-        if size is None:
-            continue
+        label = next((path for path in (_in_labels_folder(root, beside), beside) if path in unused), None)
         if label is None:
             collector.count("image without label file")
             continue
-        lines = _read_label(label)
-        if lines is None:
-            collector.count("image skipped: malformed label line")
-        elif any(class_id - first_id not in class_names for class_id, _ in lines):
-            collector.count("image skipped: undefined class id")
-        else:
-            boxes = [(class_names[class_id - first_id], _to_pixels(box, size)) for class_id, box in lines]
-            collector.add(image, size, boxes)
-    for label in labels:
+        unused.remove(label)
+        _add(collector, image, _read_label(label), class_names)
+    for label in sorted(unused):
         # Other texts (a readme, a list of names) lie about too; only labels parse as such.
         if _read_label(label) is not None:
             collector.count("label names a missing image")
@@ -78,6 +68,22 @@ def _in_labels_folder(root: Path, path: Path) -> Path:
             parts[index] = "labels"
             break
     return root.joinpath(*parts)
+
+
+def _add(
+    collector: Collector, image: Path, lines: list[tuple[int, Box]] | None, class_names: Mapping[int, str]
+) -> None:
+    size = collector.image_size(image)
+    if size is None:
+        return
+    if lines is None:
+        collector.count("image skipped: malformed label line")
+    elif any(class_id not in class_names for class_id, _ in lines):
+        collector.count("image skipped: undefined class id")
+    else:
+        collector.add(
+            image, size, [(class_names[class_id], _to_pixels(box, size)) for class_id, box in lines]
+        )
 
 
 def _read_label(path: Path) -> list[tuple[int, Box]] | None:

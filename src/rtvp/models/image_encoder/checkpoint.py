@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,7 +22,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         RtvpError: the file is missing, unreadable or damaged, or holds anything but named tensors.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # guesses about damaged files: the errors below are enough
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise RtvpError(f"cannot read the weights {path}: {error.strerror or error}") from error
     except Exception as error:  # damaged bytes surface as almost any exception of the unpickler

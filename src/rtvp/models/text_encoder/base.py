@@ -11,8 +11,8 @@ from torch import Tensor
 class TextEncoder(Protocol):
     """Texts to points on a sphere, on the CPU, frozen.
 
-    Building one is cheap: weights are loaded by the first ``encode``, so that a run whose texts are all cached
-    (see ``EmbeddingCache``) never pays for them.
+    Building one is cheap: weights are loaded by the first ``encode``, so that a run whose texts are all in
+    the ``EmbeddingCache`` never pays for them.
     """
 
     @property

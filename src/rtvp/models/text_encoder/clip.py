@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class ClipText:
-    """CLIP's projected text embeddings, through transformers, which is imported at first need.
+    """CLIP's projected text embeddings, through transformers.
 
-    Only safetensors are read. With ``RTVP_OFFLINE`` set, a hub name is looked up in the local hub cache alone.
+    Only safetensors are read. With ``RTVP_OFFLINE`` set, a hub name is looked up in the hub's cache alone.
 
     Args:
         source: a folder with config.json, the tokenizer and model.safetensors, such as a copy of
@@ -54,11 +55,9 @@ class ClipText:
         if self._folder is not None:
             return _hash_files(self._folder)
         with self._explained():
-            from transformers.utils import cached_file
-
-            # The hub's cache keeps files under snapshots/COMMIT/.
-            config = cached_file(self._source, "config.json", local_files_only=is_offline())
-        return Path(config).parent.name[:VERSION_LENGTH]
+            utils = import_module("transformers.utils")
+            config = Path(utils.cached_file(self._source, "config.json", local_files_only=is_offline()))
+        return config.parent.name[:VERSION_LENGTH]  # the hub's cache keeps files under snapshots/COMMIT/
 
     @cached_property
     def width(self) -> int:
@@ -74,44 +73,29 @@ class ClipText:
         chunks = [self._encode_chunk(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
         return torch.cat(chunks) if chunks else torch.zeros(0, self.width)
 
-    # Neither inference_mode nor autocast: see MiniLM.
-    @torch.no_grad()
-    @torch.autocast("cpu", enabled=False)
     def _encode_chunk(self, texts: Sequence[str]) -> Tensor:
         context = self._config.max_position_embeddings
         tokens = self._tokenizer(
             list(texts), padding=True, truncation=True, max_length=context, return_tensors="pt"
         )
-        model = self._model
-        return F.normalize(model(tokens.input_ids, tokens.attention_mask).text_embeds, dim=-1)  # [N, width]
+        # Neither inference_mode nor autocast: see MiniLM.
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            embeddings = self._model(tokens.input_ids, tokens.attention_mask).text_embeds  # [N, width]
+        return F.normalize(embeddings, dim=-1)
 
-    # transformers has no types that hold over its versions: its objects are Any here.
     @cached_property
     def _config(self) -> Any:
-        with self._explained():
-            from transformers import CLIPTextConfig
-
-            return CLIPTextConfig.from_pretrained(self._location, local_files_only=self._local_only)
+        return self._load("CLIPTextConfig")
 
     @cached_property
     def _tokenizer(self) -> Any:
-        with self._explained():
-            from transformers import CLIPTokenizerFast
-
-            return CLIPTokenizerFast.from_pretrained(self._location, local_files_only=self._local_only)
+        return self._load("CLIPTokenizerFast")
 
     @cached_property
     def _model(self) -> Any:
-        with self._explained():
-            from transformers import CLIPTextModelWithProjection
-
-            with _quiet_transformers(bars=not self._local_only):  # of a download, not of the disk
-                model, report = CLIPTextModelWithProjection.from_pretrained(
-                    self._location,
-                    local_files_only=self._local_only,
-                    use_safetensors=True,
-                    output_loading_info=True,
-                )
+        model, report = self._load(
+            "CLIPTextModelWithProjection", use_safetensors=True, output_loading_info=True
+        )
         # The vision half of a full CLIP is unexpected, and fine; a gap would be filled with random numbers.
         if report["missing_keys"]:
             lacking = ", ".join(sorted(report["missing_keys"])[:3])
@@ -119,13 +103,16 @@ class ClipText:
         # float: the files may be float16, which a CPU computes slowly and coarsely.
         return model.float().requires_grad_(False).eval()
 
-    @property
-    def _location(self) -> str:
-        return self._source if self._folder is None else str(self._folder)
-
-    @property
-    def _local_only(self) -> bool:
-        return self._folder is not None or is_offline()
+    def _load(self, kind: str, **options: Any) -> Any:
+        """An object of transformers' class ``kind``, which has no types that hold over its versions."""
+        local_only = self._folder is not None or is_offline()
+        with self._explained():
+            # Imported where it is needed, not above: it takes seconds.
+            loader = getattr(import_module("transformers"), kind)
+            with _quiet_transformers(bars=not local_only):
+                return loader.from_pretrained(
+                    self._folder or self._source, local_files_only=local_only, **options
+                )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -135,8 +122,8 @@ class ClipText:
             reason = " ".join(str(error).split())[:200]
             offline = " RTVP is offline;" if self._folder is None and is_offline() else ""
             raise RtvpError(
-                f"text encoder {self.name}: cannot load it ({reason});{offline} give a folder with config.json, "
-                "the tokenizer and model.safetensors of a CLIP, such as openai/clip-vit-base-patch32"
+                f"text encoder {self.name}: cannot load it ({reason});{offline} give a folder with the "
+                "config.json, tokenizer and model.safetensors of a CLIP, such as openai/clip-vit-base-patch32"
             ) from error
 
 
@@ -150,7 +137,7 @@ def _check_complete(folder: Path) -> None:
     if missing:
         advice = ""
         if missing == ["model.safetensors"] and (folder / "pytorch_model.bin").is_file():
-            advice = "; convert pytorch_model.bin with transformers: CLIPModel.from_pretrained(A).save_pretrained(B)"
+            advice = "; convert it: transformers.CLIPModel.from_pretrained(FOLDER).save_pretrained(FOLDER)"
         raise RtvpError(f"text encoder clip: the folder {folder} lacks {', '.join(missing)}{advice}")
 
 
@@ -165,8 +152,7 @@ def _hash_files(folder: Path) -> str:
 @contextmanager
 def _quiet_transformers(bars: bool) -> Iterator[None]:
     """Without transformers' report on the vision half that was not loaded, and ``bars`` only where asked."""
-    from transformers.utils import logging
-
+    logging = import_module("transformers.utils.logging")
     verbosity, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     if not bars:

@@ -74,15 +74,14 @@ class MiniLM:
         chunks = [self._encode_chunk(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
         return torch.cat(chunks) if chunks else torch.zeros(0, WIDTH)
 
-    # Not inference_mode: training multiplies these embeddings with tensors that need gradients. No autocast:
-    # the result may be cached, so its precision must not depend on who asked first.
-    @torch.no_grad()
-    @torch.autocast("cpu", enabled=False)
     def _encode_chunk(self, texts: Sequence[str]) -> Tensor:
         encodings = self._tokenizer.encode_batch(list(texts))
         tokens = torch.tensor([encoding.ids for encoding in encodings])  # [N, T]
         mask = torch.tensor([encoding.attention_mask for encoding in encodings], dtype=torch.bool)  # [N, T]
-        states = self._network(tokens, mask)  # [N, T, D]
+        # Not inference_mode: training multiplies these embeddings with tensors that need gradients.
+        # No autocast: the result may be cached, so its precision must not depend on who asked first.
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            states: Tensor = self._network(tokens, mask)  # [N, T, D]
         weights = mask.unsqueeze(-1).float()  # [N, T, 1]
         mean = (states * weights).sum(dim=1) / weights.sum(dim=1)  # [N, D]; [CLS] and [SEP] are never masked
         return F.normalize(mean, dim=-1)
@@ -126,7 +125,9 @@ class Bert(nn.Module):
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """See the class."""
         # A single sentence: every token is of segment 0.
-        states = F.embedding(tokens, self.words) + self.positions[: tokens.shape[1]] + self.segments[0]
+        states: Tensor = (
+            F.embedding(tokens, self.words) + self.positions[: tokens.shape[1]] + self.segments[0]
+        )
         states = self.norm(states)  # [N, T, D]
         for layer in self.layers:
             states = layer(states, mask)
@@ -156,7 +157,8 @@ class BertLayer(nn.Module):
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
         attended = self.project(attended.transpose(1, 2).flatten(2))  # [N, T, D]
         states = self.attention_norm(states + attended)
-        return self.norm(states + self.contract(F.gelu(self.expand(states))))
+        states = self.norm(states + self.contract(F.gelu(self.expand(states))))
+        return states
 
 
 def _rename(key: str) -> str:

@@ -1,0 +1,293 @@
+"""The command line. Heavy imports stand inside the commands: ``rtvp --help`` answers at once."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+
+from rtvp import __version__
+from rtvp.errors import RtvpError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rtvp.predict import CocoFile, ImageProblem, Result, Summary
+    from rtvp.types import Prompt
+
+SOME_IMAGES_BROKEN = 1
+WRONG_USE = 2
+INTERRUPTED = 130
+
+# Typer carries its own copy of click or not, depending on its version; this is that click's UsageError.
+UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
+
+app = typer.Typer(
+    name="rtvp",
+    help="Find industrial defects by name, offline.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+weights_app = typer.Typer(help="Weights: which are known, fetched and sound.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; problems of the user become one line on stderr. Returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a prompt may hold what the terminal cannot show
+    try:
+        code = app(args=arguments, prog_name="rtvp", standalone_mode=False) or 0
+    except UsageError as error:
+        return _fail(error.format_message())
+    except RtvpError as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(f"{error.filename or 'files'}: {error.strerror or error}")
+    except typer.Abort:
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        print("interrupted", file=sys.stderr)
+    return int(code)
+
+
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return WRONG_USE
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"rtvp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Find industrial defects by name, offline."""
+
+
+@app.command()
+def detect(
+    sources: Annotated[
+        list[str] | None, typer.Argument(metavar="SOURCE...", help="Images, folders, glob patterns.")
+    ] = None,
+    prompts: Annotated[
+        str | None, typer.Option(help="What to look for: 'scratch, oil stain: dark smear | shiny patch'.")
+    ] = None,
+    prompts_file: Annotated[
+        Path | None, typer.Option(help="The same from a file, one prompt a line.")
+    ] = None,
+    coco: Annotated[
+        Path | None,
+        typer.Option(help="Take images and category names from this COCO file; write COCO results."),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images that --coco names.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("rtvp-out"),
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Score that a detection has to exceed, 0 to 1; the model's own if left out."),
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Also write the visual-prompt map.")] = False,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    batch: Annotated[int, typer.Option(help="Images that go through the network together.")] = 1,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Side of the network input, px, a multiple of 32; the model's own if left out."),
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Checkpoint; the shipped model if left out.")] = None,
+) -> None:
+    """Find what the prompts name; write annotated pictures and detections.json to --out.
+
+    Exit code 0 whether or not anything is found, 1 if an image could not be read, 2 if nothing could be done.
+    """
+    _check_sources(sources, prompts, prompts_file, coco, images)
+    from rtvp.predict import detect_to_folder, load
+
+    paths, wanted, coco_file = _plan(sources, prompts, prompts_file, coco, images, out)
+    detector = load(weights, device, size)
+    with _image_progress(len(paths)) as on_image:
+        summary = detect_to_folder(
+            detector,
+            paths,
+            wanted,
+            out,
+            threshold=threshold,
+            batch=batch,
+            explain=explain,
+            coco=coco_file,
+            on_image=on_image,
+        )
+    _print_summary(summary, out)
+    if summary.broken:
+        raise typer.Exit(SOME_IMAGES_BROKEN)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file that describes the run.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds the folders of the data sets.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; one that was interrupted goes on.")] = Path(
+        "rtvp-run"
+    ),
+) -> None:
+    """Train a detector as CONFIG says."""
+    try:
+        from rtvp.train import run_training
+    except ModuleNotFoundError as error:
+        raise RtvpError(f"training needs the package {error.name}: pip install 'rtvp[train]'") from error
+    print(run_training(config, out, data))
+
+
+@weights_app.command("list")
+def list_known() -> None:
+    """Names, sizes and licences of the weights there are."""
+    from rtvp.models.weights import list_weights
+
+    table = Table("name", "MB", "licence", "source", "note", box=None)
+    for weight in list_weights():
+        size = f"{weight.size / 1e6:.1f}" if weight.size else ""
+        table.add_row(weight.name, size, weight.licence, weight.source, weight.note)
+    _console().print(table)
+    _console().print("sha256, where the file is one:")
+    for weight in list_weights():
+        if weight.sha256:
+            print(f"{weight.sha256}  {weight.filename}")
+
+
+@weights_app.command("fetch")
+def fetch_weights(
+    name: Annotated[str, typer.Argument(help="One of `rtvp weights list`.")],
+    offline: Annotated[bool, typer.Option("--offline", help="Do not use the network.")] = False,
+) -> None:
+    """Download a file of weights, unless it is there; prints its path."""
+    from rtvp.models.weights import fetch
+
+    with _progress() as progress:
+        task = progress.add_task(name, total=None)
+        path = fetch(name, offline, lambda done, total: progress.update(task, completed=done, total=total))
+    print(path)
+
+
+@weights_app.command("verify")
+def verify_weights() -> None:
+    """Check size and hash of the files that are there; exit code 1 if one is damaged, or missing for good."""
+    from rtvp.models.weights import verify
+
+    checks = verify()
+    for check in checks:
+        print(f"{check.weight.name}: {check.state}: {check.detail}")
+    # A file that can be fetched may well be missing.
+    if any(check.state == "bad" or (check.state == "missing" and not check.weight.urls) for check in checks):
+        raise typer.Exit(1)
+
+
+def _check_sources(
+    sources: list[str] | None,
+    prompts: str | None,
+    prompts_file: Path | None,
+    coco: Path | None,
+    images: Path | None,
+) -> None:
+    """Raise RtvpError unless it is clear what to look at and what to look for."""
+    named = [
+        option
+        for option, value in (("--prompts", prompts), ("--prompts-file", prompts_file))
+        if value is not None
+    ]
+    if coco is not None:
+        if named or sources:
+            raise RtvpError(
+                f"--coco names the images and the prompts: leave out {named[0] if named else 'SOURCE'}"
+            )
+        if images is None:
+            raise RtvpError("--coco needs --images, the folder of its images")
+        if not images.is_dir():
+            raise RtvpError(f"--images: expected a folder, got {images}")
+        return
+    if images is not None:
+        raise RtvpError("--images goes with --coco; name images and folders as they are: rtvp detect FOLDER")
+    if not sources:
+        raise RtvpError(
+            "expected an image, a folder or a pattern: rtvp detect SOURCE... --prompts 'scratch, dent'"
+        )
+    if len(named) != 1:
+        problem = "got both" if named else "got neither"
+        raise RtvpError(f"expected either --prompts 'scratch, dent' or --prompts-file FILE, {problem}")
+
+
+def _plan(
+    sources: list[str] | None,
+    prompts: str | None,
+    prompts_file: Path | None,
+    coco: Path | None,
+    images: Path | None,
+    out: Path,
+) -> tuple[list[Path], Sequence[Prompt], CocoFile | None]:
+    """The images, the prompts, and the COCO file if there is one."""
+    from rtvp.data.images import find_images
+    from rtvp.data.prompts import parse_prompts, read_prompts_file
+    from rtvp.predict import read_coco_file
+
+    if coco is not None and images is not None:
+        coco_file = read_coco_file(coco)
+        return [images / image.file_name for image in coco_file.images], coco_file.prompts(), coco_file
+    wanted = read_prompts_file(prompts_file) if prompts_file is not None else parse_prompts(prompts or "")
+    return find_images(sources or [], skip=out), wanted, None
+
+
+def _console(stderr: bool = False) -> Console:
+    # What is printed holds names and texts of the user: none of it is markup.
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def _progress() -> Progress:
+    """A bar on stderr if that is a terminal, else nothing."""
+    console = _console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+@contextmanager
+def _image_progress(total: int) -> Iterator[Callable[[Result | ImageProblem], None]]:
+    with _progress() as progress:
+        task = progress.add_task("images", total=total)
+
+        def on_image(result: Result | ImageProblem) -> None:
+            progress.advance(task)
+            error = getattr(result, "message", None)
+            if error is not None:
+                progress.console.print(f"skipped: {' '.join(error.split())}", soft_wrap=True)
+
+        yield on_image
+
+
+def _print_summary(summary: Summary, out: Path) -> None:
+    table = Table("prompt", Column("found", justify="right"), box=None)
+    for name in summary.names:
+        table.add_row(name, str(summary.found[name]))
+    console = _console()
+    console.print(table)
+    images = summary.ok + summary.not_ok
+    broken = f", {summary.broken} could not be read" if summary.broken else ""
+    console.print(
+        f"{images} images: {summary.not_ok} NOT OK, {summary.ok} OK{broken}; "
+        f"{summary.images_per_second:.1f} images/s; results in {out}",
+        soft_wrap=True,
+    )

@@ -1,0 +1,203 @@
+"""Seeded pictures of materials with named, attributed defects, their exact boxes and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from rtvp.data.synthetic import areas, lines, structure
+from rtvp.data.synthetic.camera import Camera, set_up_camera
+from rtvp.data.synthetic.fields import Array, mix
+from rtvp.data.synthetic.patch import Mark
+from rtvp.data.synthetic.scene import Scene, make_scene
+from rtvp.data.synthetic.surfaces import SURFACES
+from rtvp.data.synthetic.vocabulary import WORDS
+from rtvp.data.synthetic.words import describe
+from rtvp.errors import RtvpError
+
+SURFACE_NAMES: tuple[str, ...] = tuple(SURFACES)
+
+Painter = Callable[[Generator, Scene, Array], Mark | None]
+
+# Painted on plain material only: cut at holes, fixtures and the part's outline.
+ON_SURFACE: dict[str, Painter] = {
+    "scratch": lines.scratch,
+    "crack": lines.crack,
+    "cut": lines.cut,
+    "tear": lines.tear,
+    "broken thread": lines.broken_thread,
+    "loose thread": lines.loose_thread,
+    "scuff": lines.scuff,
+    "wrinkle": lines.wrinkle,
+    "hole": areas.hole,
+    "pinhole": areas.pinhole,
+    "spot": areas.spot,
+    "stain": areas.stain,
+    "oil stain": areas.oil_stain,
+    "dent": areas.dent,
+    "bubble": areas.bubble,
+    "rust": areas.rust,
+    "discoloration": areas.discoloration,
+    "pitting": areas.pitting,
+    "crazing": areas.crazing,
+    "peeling paint": areas.peeling,
+    "fingerprint": areas.fingerprint,
+    "knot": areas.knot,
+    "contamination": areas.contamination,
+}
+# They find their own place: at a fixture, a conductor or the outline.
+OF_STRUCTURE: dict[str, Painter] = {
+    "missing part": structure.missing_part,
+    "misaligned part": structure.misaligned_part,
+    "chip": structure.chip,
+    "burr": structure.burr,
+    "open circuit": structure.open_circuit,
+    "short circuit": structure.short_circuit,
+}
+COVERED = 0.25  # opacity from which a pixel belongs to a shape
+CHANGED = 0.035  # the least change of a channel, of 1, that counts: nine grey levels
+VISIBLE = 0.07  # the least mean change over a defect
+SMALLEST = 3  # px, side of a box
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticDefect:
+    """One defect as it is seen.
+
+    Attributes:
+        name: one of `DEFECT_NAMES`.
+        attributes: adjectives that hold in the picture, in the order they are spoken.
+        box_xyxy: tight bounds of the mask, px; right and bottom exclusive.
+        mask: [H, W] bool, the pixels that the defect changed.
+    """
+
+    name: str
+    attributes: tuple[str, ...]
+    box_xyxy: tuple[float, float, float, float]
+    mask: NDArray[np.bool_]
+
+    @property
+    def phrase(self) -> str:
+        """Adjectives and name, such as "thin dark scratch"."""
+        return " ".join((*self.attributes, self.name))
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticSample:
+    """One picture.
+
+    Attributes:
+        image: [H, W, 3] uint8 RGB.
+        surface: one of `SURFACE_NAMES`.
+        defects: what is wrong; empty for a good part.
+    """
+
+    image: NDArray[np.uint8]
+    surface: str
+    defects: tuple[SyntheticDefect, ...]
+
+
+def generate(seed: int, height: int = 640, width: int = 640, good: bool | None = None) -> SyntheticSample:
+    """Make the picture of a number: the same seed and size always give the same bytes.
+
+    Args:
+        seed: at least 0. With ``good=True`` and ``good=False`` it shows the same part under the same light,
+            without and with defects.
+        height: px, at least 32.
+        width: px, at least 32.
+        good: True for no defects, False for at least one; None for three good parts in ten.
+
+    Raises:
+        RtvpError: for a negative seed or a picture smaller than 32 px.
+    """
+    if seed < 0 or min(height, width) < 32:
+        raise RtvpError(
+            f"a synthetic sample needs a seed of at least 0 and sides of at least 32 px, "
+            f"not seed {seed}, {width} x {height} px"
+        )
+    # Three streams of chance, so that defects alter neither the part nor the photograph.
+    of_scene, of_defects, of_camera = (np.random.default_rng([seed, stream]) for stream in range(3))
+    surface = SURFACE_NAMES[int(of_scene.integers(len(SURFACE_NAMES)))]
+    scene = make_scene(of_scene, surface, height, width)
+    camera = set_up_camera(of_camera, scene.image)
+    drawn_good = bool(of_defects.random() < 0.3)
+    if drawn_good if good is None else good:
+        return SyntheticSample(camera.photograph(scene.image), surface, ())
+    canvas, defects = _spoil(of_defects, scene, camera)
+    return SyntheticSample(camera.photograph(canvas), surface, defects)
+
+
+def _spoil(rng: Generator, scene: Scene, camera: Camera) -> tuple[Array, tuple[SyntheticDefect, ...]]:
+    """Paint one to six defects that do not touch each other; often all of one kind, as in real rejects."""
+    names = [name for name, word in WORDS.items() if scene.surface in word.surfaces]
+    names = [name for name in names if name in ON_SURFACE or _has_structure(scene, name)]
+    # Names that occur on few surfaces are drawn more often on those.
+    weights = np.array([(1.0 if n in ON_SURFACE else 2.0) / len(WORDS[n].surfaces) ** 0.75 for n in names])
+    weights /= weights.sum()
+    wanted = int(rng.choice([1, 2, 3, 4, 5, 6], p=[0.34, 0.25, 0.17, 0.11, 0.08, 0.05]))
+    alike = str(rng.choice(names, p=weights)) if rng.random() < 0.4 else None
+    canvas = scene.image.copy()
+    taken = np.zeros(scene.region.shape, np.bool_)
+    defects: list[SyntheticDefect] = []
+    tries = 0
+    while (tries < 4 * wanted and len(defects) < wanted) or not defects:
+        tries += 1
+        name = alike if alike and tries < 4 * wanted else str(rng.choice(names, p=weights))
+        mark = (ON_SURFACE.get(name) or OF_STRUCTURE[name])(rng, scene, canvas)
+        defect = _apply(name, mark, scene, canvas, taken, camera) if mark else None
+        if defect:
+            defects.append(defect)
+    return canvas, tuple(defects)
+
+
+def _has_structure(scene: Scene, name: str) -> bool:
+    """Whether the part has what a structural defect spoils."""
+    if name in ("missing part", "misaligned part"):
+        return bool(scene.fixtures)
+    if name in ("chip", "burr"):
+        return scene.part is not None
+    return scene.conductors is not None
+
+
+def _apply(
+    name: str, mark: Mark, scene: Scene, canvas: Array, taken: NDArray[np.bool_], camera: Camera
+) -> SyntheticDefect | None:
+    """Lay a mark on the canvas and measure it; None, and nothing laid, where it would not be seen well."""
+    window = mark.patch.window
+    before, after, cover = mark.patch.before, mark.after, mark.cover
+    if name in ON_SURFACE:
+        plain = scene.region[window].astype(np.float32)
+        if float((cover * plain).sum()) < 0.7 * float(cover.sum()):
+            return None
+        after, cover = mix(before, after, plain), cover * plain
+    after = np.clip(after, 0, 1)
+    seen_before, seen = camera.expose(before, window), camera.expose(after, window)
+    red, green, blue = cv2.split(cv2.absdiff(seen, seen_before))
+    difference = np.maximum(np.maximum(red, green), blue)
+    shape = cover > COVERED
+    mask = shape & (difference > CHANGED)
+    count = int(mask.sum())
+    if count < max(SMALLEST**2 // 2, 0.4 * shape.sum()) or difference[mask].mean() < VISIBLE:
+        return None
+    near = np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)), np.bool_)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    if taken[window][near].any() or min(y1 - y0, x1 - x0) < SMALLEST:
+        return None
+    canvas[window] = after
+    taken[window] |= mask
+    full = np.zeros(taken.shape, np.bool_)
+    full[window] = mask
+    inner = (slice(y0, y1), slice(x0, x1))
+    attributes = describe(
+        WORDS[name].adjectives, mask[inner], seen_before[inner], seen[inner], scene.side, camera.grey
+    )
+    x, y = mark.patch.x, mark.patch.y
+    return SyntheticDefect(
+        name, attributes, (float(x + x0), float(y + y0), float(x + x1), float(y + y1)), full
+    )

@@ -1,0 +1,19 @@
+"""Detection: images and words to boxes, verdicts, pictures and files."""
+
+from __future__ import annotations
+
+from rtvp.predict.coco import CocoFile, read_coco_file
+from rtvp.predict.detector import Detector, load
+from rtvp.predict.result import ImageProblem, Result
+from rtvp.predict.run import Summary, detect_to_folder
+
+__all__ = [
+    "CocoFile",
+    "Detector",
+    "ImageProblem",
+    "Result",
+    "Summary",
+    "detect_to_folder",
+    "load",
+    "read_coco_file",
+]

@@ -1,0 +1,271 @@
+"""Images and words to results."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rtvp.config import DetectorConfig
+from rtvp.data.images import ImageSource, RGBArray, letterbox, to_batch, to_rgb
+from rtvp.data.prompts import parse_prompts
+from rtvp.errors import RtvpError
+from rtvp.models.build import load_detector
+from rtvp.models.postprocess import postprocess
+from rtvp.models.text_encoder import EmbeddingCache, TextEncoder, embed_prompts, make_text_encoder
+from rtvp.models.weights import SHIPPED, find, weights_home
+from rtvp.predict.prompt_map import prompt_maps
+from rtvp.predict.result import ImageProblem, Result
+from rtvp.types import Detections, DetectorOutput, Letterbox, Prompt
+
+DEFAULT_THRESHOLD = 0.25  # of a checkpoint that names none
+DEVICES = ("cpu", "cuda")
+
+
+class Detector:
+    """Finds what prompts name in images.
+
+    Args:
+        network: images [B, 3, S, S] (float RGB, 0..255) and text [K, D] to `DetectorOutput`.
+        config: what the network was built from.
+        text_encoder: makes the embeddings that the network was trained with.
+        threshold: default score that a detection has to exceed, in [0, 1].
+        name: of the model, for reports.
+        device: ``cpu`` or ``cuda``.
+        size: side of the network input, px, a multiple of 32; ``config.input_size`` if None.
+        cache: keeps text embeddings between runs.
+
+    Raises:
+        RtvpError: a device, size or threshold that cannot be.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: DetectorConfig,
+        text_encoder: TextEncoder,
+        threshold: float = DEFAULT_THRESHOLD,
+        name: str = "rtvp",
+        device: str = "cpu",
+        size: int | None = None,
+        cache: EmbeddingCache | None = None,
+    ) -> None:
+        _check_device(device)
+        self.size = config.input_size if size is None else size
+        if self.size < 32 or self.size % 32:
+            raise RtvpError(f"size: expected a positive multiple of 32, got {self.size}")
+        if text_encoder.width != config.text_width:
+            raise RtvpError(
+                f"text encoder {text_encoder.name}: its embeddings are {text_encoder.width} wide, "
+                f"the model expects {config.text_width}"
+            )
+        self.threshold = checked_threshold(threshold)
+        self.network = network.to(device).eval()
+        self.config, self.text_encoder, self.name = config, text_encoder, name
+        self.device, self.cache = device, cache
+
+    def detect(
+        self,
+        image: ImageSource,
+        prompts: str | Sequence[str | Prompt],
+        threshold: float | None = None,
+        explain: bool = False,
+    ) -> Result:
+        """Look for ``prompts`` in one image; the arguments are those of `detect_many`.
+
+        Raises:
+            RtvpError: the image cannot be read, or an argument is wrong.
+        """
+        (result,) = self.detect_many([image], prompts, threshold=threshold, explain=explain)
+        if isinstance(result, ImageProblem):
+            raise RtvpError(result.message)
+        return result
+
+    def detect_many(
+        self,
+        images: Iterable[ImageSource],
+        prompts: str | Sequence[str | Prompt],
+        batch: int = 1,
+        threshold: float | None = None,
+        explain: bool = False,
+        keep_images: bool = False,
+    ) -> Iterator[Result | ImageProblem]:
+        """Look for ``prompts`` in any number of images, ``batch`` of which are in memory at a time.
+
+        Args:
+            images: paths, Pillow pictures or arrays (see `rtvp.data.images.to_rgb`).
+            prompts: names, or prompts with further texts; or one text as on the command line, such as
+                ``"scratch, oil stain: dark smear | shiny patch"``.
+            batch: images that go through the network together.
+            threshold: score that a detection has to exceed, in [0, 1]; the model's own if None.
+            explain: also give each result its ``prompt_map``.
+            keep_images: also give a result its pixels if they can be read again from a file.
+
+        Returns:
+            One entry an image, in order: its result, or why it could not be read.
+
+        Raises:
+            RtvpError: an argument is wrong; raised by the call itself, before any image is read.
+        """
+        wanted = _as_prompts(prompts)
+        threshold = self.threshold if threshold is None else checked_threshold(threshold)
+        if batch < 1:
+            raise RtvpError(f"batch: expected at least 1, got {batch}")
+        if explain and not self.config.visual_prompt.enabled:
+            raise RtvpError(f"model {self.name} has no visual prompt, so there is nothing to explain with")
+        text = embed_prompts(wanted, self.text_encoder, self.cache).to(self.device)
+        names = tuple(prompt.name for prompt in wanted)
+        return self._stream(images, names, text, batch, threshold, explain, keep_images)
+
+    def _stream(
+        self,
+        images: Iterable[ImageSource],
+        names: tuple[str, ...],
+        text: Tensor,
+        batch: int,
+        threshold: float,
+        explain: bool,
+        keep_images: bool,
+    ) -> Iterator[Result | ImageProblem]:
+        remaining = iter(images)
+        while chunk := list(islice(remaining, batch)):
+            read = [_read(image, self.size, keep_images) for image in chunk]
+            placed = [entry for entry in read if isinstance(entry, _Placed)]
+            results = iter(self._detect_placed(placed, names, text, threshold, explain))
+            for entry in read:
+                yield entry if isinstance(entry, ImageProblem) else next(results)
+
+    @torch.inference_mode()
+    def _detect_placed(
+        self, images: list[_Placed], names: tuple[str, ...], text: Tensor, threshold: float, explain: bool
+    ) -> list[Result]:
+        if not images:
+            return []
+        letterboxes = [image.letterbox for image in images]
+        try:
+            output: DetectorOutput = self.network(
+                to_batch([image.pixels for image in images], self.device), text
+            )
+        except torch.OutOfMemoryError as error:
+            raise RtvpError(
+                "the GPU has too little memory: take a smaller batch or size, or the CPU"
+            ) from error
+        # Threshold 0, because the verdict's score is that of the best detection, however low.
+        found = postprocess(output, letterboxes, score_threshold=0.0)
+        maps = prompt_maps(output, letterboxes, self.size) if explain else [None] * len(images)
+        return [
+            _to_result(image, names, detections, heat).above(threshold)
+            for image, detections, heat in zip(images, found, maps, strict=True)
+        ]
+
+
+def load(
+    weights: str | os.PathLike[str] | None = None, device: str = "cpu", size: int | None = None
+) -> Detector:
+    """A ready detector, without network access.
+
+    Args:
+        weights: a checkpoint written by ``rtvp train``; None for the model that comes with the package.
+        device: ``cpu`` or ``cuda``.
+        size: side of the network input, px, a multiple of 32; the model's own if None.
+
+    Raises:
+        RtvpError: the checkpoint is missing or not one of RTVP, or an argument is wrong.
+    """
+    _check_device(device)
+    path = find(SHIPPED) if weights is None else Path(weights)
+    network, config, metadata = load_detector(path)
+    try:
+        threshold = float(metadata.get("threshold", DEFAULT_THRESHOLD))
+    except ValueError as error:
+        raise RtvpError(
+            f"{path}: expected a number as threshold, got {metadata['threshold']!r:.80}"
+        ) from error
+    return Detector(
+        network,
+        config,
+        make_text_encoder(config.text_encoder),
+        threshold,
+        name=metadata.get("name", path.stem),
+        device=device,
+        size=size,
+        cache=EmbeddingCache(weights_home() / "embeddings"),
+    )
+
+
+def checked_threshold(threshold: float) -> float:
+    """``threshold`` itself, if it is a score.
+
+    Raises:
+        RtvpError: it is not a number from 0 to 1.
+    """
+    if not 0 <= threshold <= 1 or math.isnan(threshold):
+        raise RtvpError(f"threshold: expected a number from 0 to 1, got {threshold}")
+    return threshold
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """An image as the network sees it: ``pixels`` [3, S, S] uint8."""
+
+    path: Path | None
+    pixels: Tensor
+    letterbox: Letterbox
+    original: RGBArray | None
+
+
+def _read(image: ImageSource, size: int, keep: bool) -> _Placed | ImageProblem:
+    path = Path(image) if isinstance(image, (str, os.PathLike)) else None
+    try:
+        original = to_rgb(image)
+    except RtvpError as error:
+        return ImageProblem(path, str(error))
+    pixels, placement = letterbox(original, size)
+    # Pixels that can be read again are not kept unasked: a list of results would fill the memory.
+    return _Placed(path, pixels, placement, original if keep or path is None else None)
+
+
+def _to_result(image: _Placed, names: tuple[str, ...], found: Detections, heat: np.ndarray | None) -> Result:
+    return Result(
+        image_path=image.path,
+        width=image.letterbox.width,
+        height=image.letterbox.height,
+        names=names,
+        boxes_xyxy=found.boxes_xyxy.numpy(),
+        label_indices=found.labels.numpy(),
+        scores=found.scores.numpy(),
+        threshold=0.0,
+        verdict_score=float(found.scores[0]) if len(found.scores) else 0.0,
+        prompt_map=heat,
+        image=image.original,
+    )
+
+
+def _as_prompts(prompts: str | Sequence[str | Prompt]) -> tuple[Prompt, ...]:
+    if isinstance(prompts, str):
+        return parse_prompts(prompts)
+    wanted = tuple(Prompt(prompt) if isinstance(prompt, str) else prompt for prompt in prompts)
+    if not wanted:
+        raise RtvpError("prompts: expected at least one such as 'scratch', got none")
+    seen: set[str] = set()
+    for prompt in wanted:
+        if not prompt.name.strip() or any("\ud800" <= c <= "\udfff" for c in "".join(prompt.all_texts)):
+            raise RtvpError(f"prompts: expected names such as 'scratch', got {prompt.name!r:.80}")
+        if prompt.name in seen:
+            raise RtvpError(f"prompts: {prompt.name!r:.80} is given twice; keep one")
+        seen.add(prompt.name)
+    return wanted
+
+
+def _check_device(device: str) -> None:
+    if device not in DEVICES:
+        raise RtvpError(f"device: expected {' or '.join(DEVICES)}, got {device!r:.80}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RtvpError("device: cuda was asked for, but torch finds no usable GPU here; use cpu")

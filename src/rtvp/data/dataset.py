@@ -23,7 +23,10 @@ GENERIC_NAME = "defect"
 
 @dataclass(frozen=True, slots=True)
 class TrainingSource:
-    """Images of one scene. ``vocabulary``: the names its labels annotate, whether or not an image shows them."""
+    """Images of one scene.
+
+    ``vocabulary`` holds the names that its labels annotate, whether or not an image shows them.
+    """
 
     name: str
     images: tuple[ImageRecord, ...]
@@ -109,8 +112,9 @@ class TrainingBatches(Dataset[Batch]):
         position = int(rng.integers(len(source.images)))
         record, image = source.images[position], self.pixels[chosen][position]
         boxes = np.array([a.box_xyxy for a in record.annotations], np.float32).reshape(-1, 4)
-        boxes *= image.shape[1] / record.width
-        matrix = random_geometry(rng, *image.shape[:2], size, self.settings.scale_range)
+        height, width = image.shape[:2]
+        boxes *= np.array([width / record.width, height / record.height] * 2, np.float32)
+        matrix = random_geometry(rng, height, width, size, self.settings.scale_range)
         warped = warp(image, boxes, matrix, size)
         names = tuple(frozenset({record.annotations[i].name, GENERIC_NAME}) for i in warped.kept)
         known = None if not record.annotations else source.vocabulary | {GENERIC_NAME}

@@ -28,8 +28,9 @@ def batch_vocabulary(
     others: Sequence[str],
     max_negatives: int,
 ) -> list[str]:
-    """The names of a batch: all ``needed`` ones, then up to ``max_negatives`` of the others; sorted first, so that
-    the same seed gives the same names.
+    """The names of a batch: all ``needed`` ones, then up to ``max_negatives`` of the others.
+
+    The order in which they are given does not matter: the same seed gives the same names.
     """
     first = sorted(set(needed))
     rest = sorted(set(others) - set(first))

@@ -1,4 +1,4 @@
-"""Augmentation of training images: one warp for all geometry, then photometric changes. NumPy in, NumPy out."""
+"""Augmentation of training images, NumPy in and out: one warp for all geometry, then photometric changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Boxes = NDArray[np.float32]
 
 
 class Warped(NamedTuple):
-    """A warped image [S, S, 3], its boxes [M, 4] xyxy px, and which of the boxes that went in they are [M]."""
+    """An image [S, S, 3], its boxes [M, 4] xyxy px, and which of the boxes that went in these are [M]."""
 
     image: Image
     boxes_xyxy: Boxes
@@ -29,8 +29,8 @@ def random_geometry(
 ) -> NDArray[np.float32]:
     """A random 2x3 affine map from the original to a square of ``size`` px.
 
-    Flip and quarter turns (all eight, equally likely), scale relative to fitting the longest side into the square,
-    and a place: the picture lies anywhere in the square, or the square anywhere in the picture.
+    Flip and quarter turns (all eight, equally likely), scale relative to fitting the longest side into the
+    square, and a place: the picture lies anywhere in the square, or the square anywhere in the picture.
     """
     fit = size / max(height, width)
     scale = fit * float(np.exp(rng.uniform(np.log(scale_range[0]), np.log(scale_range[1]))))

@@ -52,6 +52,12 @@ class Expert(nn.Module):
 
     def forward(self, images: Tensor) -> ExpertOutput:
         """Images [B, 3, H, W], float RGB in 0..255, to features and closed-set detections."""
-        features = self.neck(self.pyramid(self.image_encoder(images)), None)
-        on_head = [level for stride, level in zip(self.strides, features, strict=True) if stride in self.head_strides]
+        return self.interpret(self.image_encoder(images))
+
+    def interpret(self, maps: tuple[Tensor, ...]) -> ExpertOutput:
+        """The encoder's maps to features and closed-set detections."""
+        features = self.neck(self.pyramid(maps), None)
+        on_head = [
+            level for stride, level in zip(self.strides, features, strict=True) if stride in self.head_strides
+        ]
         return ExpertOutput(features, DetectorOutput(*self.head(on_head, None)))

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from rtvp.config import StageConfig
+from rtvp.errors import RtvpError
 from rtvp.train.optim import MovingAverage, learning_rate_factor, make_optimizer
 from rtvp.train.state import read_state, restore_state, save_state
 from rtvp.train.step import ConvergenceMonitor, Losses
@@ -55,16 +57,23 @@ class Stage:
         self.state_path = folder / f"{name}.state.safetensors"
         self.name = name
         self.checkpoint_every = checkpoint_every
-        self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = MovingAverage(module, config.ema_decay)
+        # On its device before the average is taken, so that both are on the same one.
+        self.module = fabric.to_device(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = MovingAverage(self.module, config.ema_decay)
         self.monitor: ConvergenceMonitor | None = None
 
     def run(self, compute: ComputeLosses, on_converged: Callable[[], None] | None = None) -> None:
-        """Train to the last step, from the last saved state if there is one; the module ends with its average.
+        """Train to the last step, from the last saved state if there is one.
+
+        The module ends with its average. Where the saved state is the last step's, nothing else happens.
 
         Args:
             compute: (module, batch on the device, step) -> weighted losses.
-            on_converged: called once, when the ``reconstruction`` loss no longer falls by the monitor's measure.
+            on_converged: called once, when the ``reconstruction`` loss no longer falls by the monitor's
+                measure; called at once where that was before the saved state.
+
+        Raises:
+            RtvpError: the saved state is damaged, or of another run.
         """
         raw = make_optimizer(self.module, self.config)
         first = self._resume(raw, on_converged)
@@ -81,9 +90,8 @@ class Stage:
             self.average.update(self.module)
             progress.update(step, terms, len(batch.targets))
             self._watch(terms, on_converged)
-            if (step + 1) % self.checkpoint_every == 0:
+            if (step + 1) % self.checkpoint_every == 0 or step + 1 == self.config.steps:
                 self._save(raw, step + 1)
-        self._save(raw, self.config.steps)
         self.module.load_state_dict(self.average.state(), strict=False)
 
     def _watch(self, terms: Losses, on_converged: Callable[[], None] | None) -> None:
@@ -115,51 +123,70 @@ class Stage:
         if not self.state_path.exists():
             return 0
         tensors, notes = read_state(self.state_path)
-        if self.monitor is not None and notes["stopped"]:
-            self.monitor = None
-            if on_converged is not None:
-                on_converged()
-        if self.monitor is not None:
-            self.monitor.restore(notes["monitor"])
-        restore_state(tensors, notes, self.module, self.average, optimizer)
-        return int(notes["step"])
+        try:
+            if self.monitor is not None and notes["stopped"]:
+                self.monitor = None
+                if on_converged is not None:
+                    on_converged()
+            if self.monitor is not None:
+                self.monitor.restore(notes["monitor"])
+            restore_state(tensors, notes, self.module, self.average, optimizer)
+            return int(notes["step"])
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise RtvpError(
+                f"{self.state_path} is the state of another run: remove it to start this stage afresh"
+            ) from error
 
 
 class _Progress:
-    """A line on stderr and in a CSV file every so often: mean of each term, speed, time left."""
+    """A line on stderr and in a CSV file every so often: mean of each term, speed, time left.
+
+    ``first`` is the step that the run starts at. Rows of later steps, left by a run that was interrupted
+    after its last saved state, are dropped: those steps are done again.
+    """
 
     def __init__(self, name: str, first: int, config: StageConfig, path: Path) -> None:
         self.name, self.first, self.config, self.path = name, first, config, path
-        self.sums: dict[str, float] = {}
-        self.steps = 0
+        self.values: dict[str, list[float]] = {}
         self.images = 0
         self.started = self.last = time.monotonic()
+        self.rows = _read_rows(path, first)
+        self.seconds_before = float(self.rows[-1]["seconds"]) if self.rows else 0.0
 
     def update(self, step: int, terms: Losses, images: int) -> None:
         for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
-        self.steps += 1
+            self.values.setdefault(name, []).append(float(value.detach()))
         self.images += images
         if (step + 1) % LOG_EVERY and step + 1 != self.config.steps:
             return
         now = time.monotonic()
-        speed = self.images / (now - self.last)
-        left = (now - self.started) / (step + 1 - self.first) * (self.config.steps - step - 1)
-        means = {name: total / self.steps for name, total in self.sums.items()}
+        elapsed, speed = now - self.started, self.images / (now - self.last)
+        minutes_left = elapsed / (step + 1 - self.first) * (self.config.steps - step - 1) / 60
+        means = {name: fmean(values) for name, values in self.values.items()}
         text = " ".join(f"{name} {value:.3f}" for name, value in means.items())
-        print(
-            f"{self.name} {step + 1}/{self.config.steps} {text} {speed:.1f} images/s {left / 60:.0f} min left",
-            file=sys.stderr,
-            flush=True,
+        done = f"{self.name} {step + 1}/{self.config.steps}"
+        print(f"{done} {text} {speed:.1f} images/s {minutes_left:.0f} min left", file=sys.stderr, flush=True)
+        seconds = round(self.seconds_before + elapsed, 1)
+        self.rows.append(
+            {"step": step + 1, "seconds": seconds, "images_per_second": round(speed, 2), **means}
         )
-        self._write({"step": step + 1, "seconds": round(now - self.started, 1), "images_per_second": round(speed, 2)} | means)
-        self.sums, self.steps, self.images, self.last = {}, 0, 0, now
+        self._write()
+        self.values, self.images, self.last = {}, 0, now
 
-    def _write(self, row: dict[str, float]) -> None:
-        columns = list(row)
-        fresh = not self.path.exists()
-        with self.path.open("a", newline="", encoding="utf-8") as file:
+    def _write(self) -> None:
+        # A term may end before the run does (the expert's), so the columns are those of all rows.
+        columns = list(dict.fromkeys(column for row in self.rows for column in row))
+        temporary = self.path.with_name(self.path.name + ".part")
+        with temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
+            writer.writeheader()
+            writer.writerows(self.rows)
+        temporary.replace(self.path)
+
+
+def _read_rows(path: Path, last: int) -> list[dict[str, Any]]:
+    """The rows of a log up to step ``last``."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if int(row["step"]) <= last]

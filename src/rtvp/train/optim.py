@@ -11,7 +11,7 @@ from rtvp.config import StageConfig
 
 
 def make_optimizer(module: nn.Module, stage: StageConfig) -> torch.optim.AdamW:
-    """AdamW over what learns; no decay on biases and norms, a rate of its own for an unfrozen image encoder."""
+    """AdamW over what learns: no decay on biases and norms, an own rate for image encoders that learn."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
@@ -31,7 +31,7 @@ def make_optimizer(module: nn.Module, stage: StageConfig) -> torch.optim.AdamW:
 
 
 def learning_rate_factor(step: int, stage: StageConfig) -> float:
-    """Linear warm-up, then a cosine from 1 to ``final_share``, for step 0 .. steps - 1."""
+    """Linear warm-up, then a cosine that would reach ``final_share`` one step after the last, steps - 1."""
     if step < stage.warmup_steps:
         return (step + 1) / stage.warmup_steps
     span = max(1, stage.steps - stage.warmup_steps)
@@ -40,7 +40,10 @@ def learning_rate_factor(step: int, stage: StageConfig) -> float:
 
 
 class MovingAverage:
-    """Exponential moving average of a module's weights; buffers are copied. Short runs start with a lower decay."""
+    """Exponential moving average of a module's weights and statistics; counters are copied.
+
+    The decay rises to ``decay`` over the first steps, so that the random start is soon forgotten.
+    """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay

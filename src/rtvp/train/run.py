@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 import sys
 from pathlib import Path
 
@@ -37,7 +37,9 @@ from rtvp.train.text import RememberingTextEncoder
 from rtvp.train.validate import validate
 from rtvp.types import Batch
 
-Split = dict[str, tuple[ImageRecord, ...]]
+PACKAGED = "packaged"  # image_encoder_weights that come with an installed package
+
+Split = dict[str, tuple[ImageRecord, ...]]  # source -> images
 
 
 def run_training(config_path: Path, out: Path, root: Path) -> Path:
@@ -53,33 +55,50 @@ def run_training(config_path: Path, out: Path, root: Path) -> Path:
         The checkpoint.
 
     Raises:
-        RtvpError: a configuration, source or weight file that is wrong or missing, or a folder that holds another run.
+        RtvpError: a configuration, source or weight file that is wrong or missing, or a folder that holds
+            another run.
     """
     config = load_config(config_path, TrainConfig)
-    _claim(out, config)
+    _check(config)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
     train, validation = _split(config, root)
-    encoder = RememberingTextEncoder(make_text_encoder(config.detector.text_encoder))
+    held_out = {name: _load(root, name) for name in config.data.held_out}
+    encoder = _text_encoder(config)
     detector = build_detector(config.detector)
     _load_encoder_weights(detector.image_encoder, config.image_encoder_weights)
+    _claim(out, config)  # not before all is found to be there: a folder of a failed start would be in the way
     expert = _pretrain_expert(config, fabric, detector, train, out)
     _train_detector(config, fabric, detector, expert, encoder, train, out)
     detector.eval()
     checkpoint = out / "detector.safetensors"
     save_detector(checkpoint, detector, config.detector, {"trained_on": ", ".join(config.data.sources)})
-    figures = _validate(config, detector, encoder, validation, root)
-    _write_json(out / "validation.json", figures)
+    _write_json(out / "validation.json", _validate(config, detector, encoder, validation, held_out))
     return checkpoint
+
+
+def _check(config: TrainConfig) -> None:
+    """What the schema cannot see; found here, not after hours of training."""
+    detector, expert = config.detector.image_encoder.name, config.expert
+    if expert is not None and expert.image_encoder not in IMAGE_ENCODERS:
+        known = ", ".join(IMAGE_ENCODERS)
+        raise RtvpError(f"expert.image_encoder: expected one of {known}, got {expert.image_encoder!r}")
+    if expert is not None and expert.shares_encoder and expert.image_encoder != detector:
+        raise RtvpError(
+            f"expert.shares_encoder: expected expert.image_encoder to be the detector's {detector}, "
+            f"got {expert.image_encoder}"
+        )
+    if leaked := sorted(set(config.data.sources) & set(config.data.held_out)):
+        raise RtvpError(f"data.held_out: expected sources that are not trained on, got {', '.join(leaked)}")
 
 
 def _claim(out: Path, config: TrainConfig) -> None:
     """Make the folder of the run, or check that it is of the same run."""
     out.mkdir(parents=True, exist_ok=True)
     path, content = out / "config.json", config.model_dump(mode="json")
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(content)):
+    if path.exists() and path.read_text(encoding="utf-8") != json.dumps(content, indent=1):
         raise RtvpError(f"{out} holds a run of another configuration: choose another folder, or remove it")
     _write_json(path, content)
 
@@ -88,23 +107,51 @@ def _split(config: TrainConfig, root: Path) -> tuple[Split, Split]:
     train: Split = {}
     validation: Split = {}
     for name in config.data.sources:
-        images = load_source(root, name).images
+        images = _load(root, name)
         train[name], validation[name] = split_by_group(images, config.data.validation_share, config.seed)
         print(f"{name}: {len(train[name])} to train on, {len(validation[name])} to validate", file=sys.stderr)
     return train, validation
 
 
+def _load(root: Path, name: str) -> tuple[ImageRecord, ...]:
+    images = load_source(root, name).images
+    if not images:
+        raise RtvpError(
+            f"source {name}: expected labelled images in {root / source_table()[name].folder}, got none"
+        )
+    return images
+
+
+def _text_encoder(config: TrainConfig) -> RememberingTextEncoder:
+    encoder = RememberingTextEncoder(make_text_encoder(config.detector.text_encoder))
+    if encoder.width != config.detector.text_width:
+        raise RtvpError(
+            f"detector.text_width: expected {encoder.width}, the width of {encoder.name}, "
+            f"got {config.detector.text_width}"
+        )
+    return encoder
+
+
 def _load_encoder_weights(encoder: ImageEncoder, weights: str) -> None:
+    """Fill an encoder; ``weights`` is the configuration's ``image_encoder_weights``.
+
+    A CNN always starts from its package: it may be the expert beside a Mobile-SAM that is read from a file.
+    """
     if isinstance(encoder, EfficientNetLite):
         load_packaged_weights(encoder)
     elif isinstance(encoder, TinyViT):
+        if weights == PACKAGED:
+            raise RtvpError(
+                "image_encoder_weights: expected the path of the official mobile_sam.pt, got packaged"
+            )
         load_mobile_sam(encoder, Path(weights))
 
 
 def _batches(config: TrainConfig, stage: StageConfig, train: Split, seed: int) -> TrainingBatches:
     data = config.data
     sources = [
-        TrainingSource(name, images, frozenset(source_table()[name].categories)) for name, images in train.items()
+        TrainingSource(name, images, frozenset(source_table()[name].categories))
+        for name, images in train.items()
     ]
     settings = BatchSettings(
         stage.batch_size,
@@ -172,18 +219,21 @@ def _validate(
     detector: RTVPDetector,
     encoder: RememberingTextEncoder,
     validation: Split,
-    root: Path,
-) -> dict[str, dict[str, dict[str, float]]]:
+    held_out: Split,
+) -> dict[str, dict[str, dict[str, float | None]]]:
     """Validation parts of the sources trained on; seen names of the sources held out."""
     table, size = source_table(), config.detector.input_size
     seen = {name for source in config.data.sources for name in table[source].categories} | set(DEFECT_NAMES)
-    held_out = {name: load_source(root, name).images for name in config.data.held_out}
     names = {name: table[name].categories for name in validation}
     names |= {name: tuple(n for n in table[name].categories if n in seen) for name in held_out}
-    figures: dict[str, dict[str, dict[str, float]]] = {"validation": {}, "held_out": {}}
-    for part, images in (("validation", validation), ("held_out", {n: i for n, i in held_out.items() if names[n]})):
+    figures: dict[str, dict[str, dict[str, float | None]]] = {"validation": {}, "held_out": {}}
+    for part, images in (
+        ("validation", validation),
+        ("held_out", {n: i for n, i in held_out.items() if names[n]}),
+    ):
         for source, values in validate(detector, encoder, images, names, size):
-            figures[part][source] = values
+            # JSON has no NaN, which is the figure of a part without any box.
+            figures[part][source] = {k: None if math.isnan(v) else v for k, v in values.items()}
             print(f"{part} {source}: AP50 {values['AP50']:.3f} ({values['images']} images)", file=sys.stderr)
     return figures
 
@@ -191,4 +241,4 @@ def _validate(
 def _write_json(path: Path, content: object) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,26 @@ from rtvp.train.optim import MovingAverage
 
 
 def save_state(
-    path: Path, module: nn.Module, average: MovingAverage, optimizer: torch.optim.Optimizer, notes: dict[str, Any]
+    path: Path,
+    module: nn.Module,
+    average: MovingAverage,
+    optimizer: torch.optim.Optimizer,
+    notes: dict[str, Any],
 ) -> None:
-    """Everything a run needs to go on: weights, their average, the optimiser's moments, and ``notes`` (JSON)."""
+    """All that a run needs to go on: weights, their average, the optimiser's moments, ``notes`` (JSON)."""
     tensors = {f"module.{name}": value for name, value in module.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in average.values.items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
     # Copies, so that modules that share weights are stored like any others.
-    tensors = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    tensors = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
     header = {"notes": json.dumps({**notes, "average_steps": average.steps})}
     temporary = path.with_name(path.name + ".part")
     save_file(tensors, temporary, metadata=header)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -43,7 +49,9 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             notes = json.loads((file.metadata() or {})["notes"])
             return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise RtvpError(f"{path} is not a training state of rtvp ({error}): remove it to start afresh") from error
+        raise RtvpError(
+            f"{path} is not a training state of rtvp ({error}): remove it to start this stage afresh"
+        ) from error
 
 
 def restore_state(
@@ -53,9 +61,14 @@ def restore_state(
     average: MovingAverage,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Put what `read_state` gave back into a freshly built run of the same configuration."""
+    """Put what `read_state` gave back into a freshly built run of the same configuration.
+
+    Raises:
+        RuntimeError, KeyError, ValueError: it is the state of another configuration.
+    """
     module.load_state_dict(_part(tensors, "module."))
-    average.values = _part(tensors, "average.")
+    device = next(module.parameters()).device
+    average.values = {name: value.to(device) for name, value in _part(tensors, "average.").items()}
     average.steps = notes["average_steps"]
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in _part(tensors, "optimizer.").items():

@@ -51,7 +51,7 @@ class ExpertStep(nn.Module):
 
 
 class RTVPStep(nn.Module):
-    """The whole objective of the paper: detection, and, where present, expert, reconstruction and prompt terms.
+    """The whole objective of the paper: detection and, where present, expert, reconstruction, prompt terms.
 
     Args:
         detector: what is trained.
@@ -82,14 +82,15 @@ class RTVPStep(nn.Module):
         self.adapting = detector.decoder is not None and expert is not None and losses.reconstruction > 0
 
     def forward(self, batch: Batch, text: Tensor, step: int) -> Losses:
-        """A batch (images uint8), its K text embeddings [K, D] and the step's number to weighted terms, scalars."""
+        """A batch (images uint8), its K text embeddings [K, D], the step's number -> weighted scalar terms."""
         images = _as_input(batch.images)
-        features = self.detector.encode(images)
+        maps = self.detector.image_encoder(images)
+        features = self.detector.pyramid(maps)
         coarse = self.detector.adapt(self._masked(features, step))
         output = self.detector.interpret(features, coarse, text)
         terms = detection_losses(output, batch.targets, batch.annotated, self.assigner)
         terms |= self._prompt_terms(output, batch)
-        terms |= self._expert_terms(images, coarse, batch)
+        terms |= self._expert_terms(images, maps, coarse, batch)
         return weighted(terms, self.losses)
 
     def stop_adapting(self) -> None:
@@ -115,12 +116,16 @@ class RTVPStep(nn.Module):
         masks = torch.cat([mask.flatten(1) for mask in output.prompt_masks], dim=1)
         return prompt_losses(boxes, scores, masks, points, batch.targets)
 
-    def _expert_terms(self, images: Tensor, coarse: tuple[Tensor, ...], batch: Batch) -> Losses:
+    def _expert_terms(
+        self, images: Tensor, maps: tuple[Tensor, ...], coarse: tuple[Tensor, ...], batch: Batch
+    ) -> Losses:
         if not self.adapting or self.expert is None:
             return {}
-        expert = self.expert.expert(images)
-        own = weighted(self.expert.detection_terms(expert.detections, batch), self.losses)
-        reconstruction = reconstruction_loss(expert.features, coarse, self.masking.all_pairs)
+        expert = self.expert.expert
+        shared = expert.image_encoder is self.detector.image_encoder  # one pass then serves both
+        output = expert.interpret(maps if shared else expert.image_encoder(images))
+        own = weighted(self.expert.detection_terms(output.detections, batch), self.losses)
+        reconstruction = reconstruction_loss(output.features, coarse, self.masking.all_pairs)
         return {"expert": torch.stack(list(own.values())).sum(), "reconstruction": reconstruction}
 
 

@@ -13,7 +13,7 @@ from rtvp.models.text_encoder.base import TextEncoder
 class RememberingTextEncoder:
     """A frozen text encoder that encodes each text once a run.
 
-    Training asks for the same few hundred texts at every step; the encoder is frozen, so its answers do not change.
+    Training asks for the same few hundred texts at every step; the answers of a frozen encoder do not change.
     """
 
     def __init__(self, encoder: TextEncoder) -> None:

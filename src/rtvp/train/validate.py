@@ -46,7 +46,8 @@ def validate(
         for start in range(0, len(records), batch_size):
             predictions += _predict(detector, text, records[start : start + batch_size], size, prompts)
         truth = [
-            [(a.name, a.box_xyxy) for a in record.annotations if a.name in names[source]] for record in records
+            [(a.name, a.box_xyxy) for a in record.annotations if a.name in names[source]]
+            for record in records
         ]
         figures = average_precision(truth, predictions, [prompt.name for prompt in prompts])
         yield source, {"images": len(records), "boxes": sum(map(len, truth)), **figures}

@@ -174,7 +174,7 @@ def draw_conductors(rng: Generator, image: Array, unit: float) -> tuple[Array, C
 def _bundle(rng: Generator, count: int, at: float, gap: float, reach: float) -> list[NDArray[np.float64]]:
     """Parallel lines [4, 2] (across, along), ``gap`` px apart, that step aside together at 45 degrees."""
     start, end = rng.uniform(-0.2, 0.3) * reach, rng.uniform(0.7, 1.2) * reach
-    jog = float(rng.choice([-1, 0, 1])) * rng.uniform(1, 4) * gap
+    jog = float(rng.choice([-1, 0, 1])) * min(rng.uniform(1, 4) * gap, 0.3 * (end - start))
     lines = []
     bend = rng.uniform(start, end - abs(jog))
     for number in range(count):

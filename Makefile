@@ -1,0 +1,38 @@
+# `make demo` sets up and runs the main job; `make test` sets up and passes the tests; `make check` is what CI runs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: setup demo test test-all check format clean
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,test,dev]"
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/rtvp samples demo/samples --count 12
+	$(BIN)/rtvp detect --coco demo/samples/instances.json --images demo/samples/images --out demo/found --explain
+	@echo "Open the pictures in demo/found; the labels they should show are in demo/samples/instances.json."
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info

@@ -82,7 +82,7 @@ class RTVPStep(nn.Module):
         self.adapting = detector.decoder is not None and expert is not None and losses.reconstruction > 0
 
     def forward(self, batch: Batch, text: Tensor, step: int) -> Losses:
-        """A batch (images uint8), its K text embeddings [K, D], the step's number -> weighted scalar terms."""
+        """A batch (images uint8), its K text embeddings [K, D] and the step's number to weighted terms."""
         images = _as_input(batch.images)
         maps = self.detector.image_encoder(images)
         features = self.detector.pyramid(maps)

@@ -91,9 +91,7 @@ def detect(
     prompts: Annotated[
         str | None, typer.Option(help="What to look for: 'scratch, oil stain: dark smear | shiny patch'.")
     ] = None,
-    prompts_file: Annotated[
-        Path | None, typer.Option(help="The same from a file, one prompt a line.")
-    ] = None,
+    prompts_file: Annotated[Path | None, typer.Option(help="The same from a file, one a line.")] = None,
     coco: Annotated[
         Path | None,
         typer.Option(help="Take images and category names from this COCO file; write COCO results."),
@@ -117,10 +115,9 @@ def detect(
 
     Exit code 0 whether or not anything is found, 1 if an image could not be read, 2 if nothing could be done.
     """
-    _check_sources(sources, prompts, prompts_file, coco, images)
+    paths, wanted, coco_file = _plan(sources, prompts, prompts_file, coco, images, out)
     from rtvp.predict import detect_to_folder, load
 
-    paths, wanted, coco_file = _plan(sources, prompts, prompts_file, coco, images, out)
     detector = load(weights, device, size)
     with _image_progress(len(paths)) as on_image:
         summary = detect_to_folder(
@@ -241,6 +238,7 @@ def _plan(
     out: Path,
 ) -> tuple[list[Path], Sequence[Prompt], CocoFile | None]:
     """The images, the prompts, and the COCO file if there is one."""
+    _check_sources(sources, prompts, prompts_file, coco, images)
     from rtvp.data.images import find_images
     from rtvp.data.prompts import parse_prompts, read_prompts_file
     from rtvp.predict import read_coco_file

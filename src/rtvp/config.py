@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -17,6 +17,9 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+InputSide = Annotated[int, Field(ge=32, le=8192, multiple_of=32)]  # px
+
+
 class ImageEncoderConfig(StrictModel):
     """Which image encoder, and whether it learns."""
 
@@ -28,39 +31,42 @@ class AdaptationConfig(StrictModel):
     """Expert-assisted domain adaptation, the decoder that makes the coarse visual prompt F^R (Eq. 1-3)."""
 
     enabled: bool = True
-    hidden_channels: int = Field(default=64, ge=8)
+    hidden_channels: int = Field(default=64, ge=8, le=1024)
 
 
 class VisualPromptConfig(StrictModel):
     """Refined visual prompt (Eq. 4-6)."""
 
     enabled: bool = True
-    patch_size: int = Field(default=32, ge=8, description="p of Eq. 6, pixels of the network input")
+    patch_size: int = Field(default=32, ge=8, le=4096, description="p of Eq. 6, pixels of the network input")
     keep: float = Field(default=0.25, gt=0, le=1, description="share of a patch's cells kept in a round")
-    rounds: int = Field(default=1, ge=1, description="how often the selection is repeated")
+    rounds: int = Field(default=1, ge=1, le=64, description="how often the selection is repeated")
 
 
 class InteractionConfig(StrictModel):
     """Text-visual interaction in the neck (Eq. 7)."""
 
     enabled: bool = True
-    heads: int = Field(default=4, ge=1)
+    heads: int = Field(default=4, ge=1, le=64)
 
 
 class DetectorConfig(StrictModel):
-    """Everything that decides the shape of an RTVP detector. Stored in its checkpoint."""
+    """Everything that decides the shape of an RTVP detector. Stored in its checkpoint.
+
+    Widths have upper bounds: a damaged checkpoint must not ask for more memory than a machine has.
+    """
 
     image_encoder: ImageEncoderConfig = ImageEncoderConfig()
     text_encoder: str = Field(default="minilm", description="minilm, or clip:FOLDER_OR_HUB_NAME")
-    text_width: int = Field(default=384, ge=1)
-    channels: int = Field(default=96, ge=8)
+    text_width: int = Field(default=384, ge=1, le=4096)
+    channels: int = Field(default=96, ge=8, le=1024)
     strides: tuple[int, ...] = Field(default=(8, 16, 32), description="levels of pyramid, prompt and neck")
     head_strides: tuple[int, ...] = Field(default=(8, 16, 32), description="levels the head predicts on")
-    distance_bins: int = Field(default=16, ge=2, description="bins of the box distance distribution")
+    distance_bins: int = Field(default=16, ge=2, le=64, description="bins of the box distance distribution")
     adaptation: AdaptationConfig = AdaptationConfig()
     visual_prompt: VisualPromptConfig = VisualPromptConfig()
     interaction: InteractionConfig = InteractionConfig()
-    input_size: int = Field(default=640, ge=32, multiple_of=32, description="default side of the input, px")
+    input_size: InputSide = Field(default=640, description="default side of the input, px")
 
     @field_validator("strides", "head_strides", mode="before")
     @classmethod
@@ -69,10 +75,20 @@ class DetectorConfig(StrictModel):
 
     @model_validator(mode="after")
     def _levels_fit(self) -> DetectorConfig:
-        if not set(self.strides) <= {4, 8, 16, 32} or sorted(set(self.strides)) != list(self.strides):
-            raise ValueError(f"strides: expected rising values out of 4, 8, 16, 32, got {self.strides}")
-        if not self.head_strides or not set(self.head_strides) <= set(self.strides):
-            raise ValueError(f"head_strides: expected some of strides {self.strides}, got {self.head_strides}")
+        for name, levels, allowed in (
+            ("strides", self.strides, (4, 8, 16, 32)),
+            ("head_strides", self.head_strides, self.strides),
+        ):
+            if not levels or not set(levels) <= set(allowed) or sorted(set(levels)) != list(levels):
+                raise ValueError(f"{name}: expected rising values out of {allowed}, got {levels}")
+        return self
+
+    @model_validator(mode="after")
+    def _channels_split(self) -> DetectorConfig:
+        # The neck works on one half of the channels, its attention on one slice of that half a head.
+        parts = 2 * self.interaction.heads if self.interaction.enabled else 2
+        if self.channels % parts:
+            raise ValueError(f"channels: expected a multiple of {parts} (2 x heads), got {self.channels}")
         return self
 
 
@@ -120,7 +136,9 @@ class StageConfig(StrictModel):
 
     steps: int = Field(ge=1)
     batch_size: int = Field(default=16, ge=1)
-    sizes: tuple[int, ...] = Field(default=(384,), description="sides of the input, px; one is drawn a batch")
+    sizes: tuple[InputSide, ...] = Field(
+        default=(384,), min_length=1, description="sides of the input, px; one is drawn a batch"
+    )
     learning_rate: float = Field(default=2e-3, gt=0)
     encoder_learning_rate: float = Field(default=2e-4, gt=0, description="of an encoder that is not frozen")
     weight_decay: float = Field(default=0.025, ge=0)
@@ -142,8 +160,8 @@ class ExpertConfig(StrictModel):
     pretraining: StageConfig
     shares_encoder: bool = Field(
         default=False,
-        description="after pre-training the detector's frozen encoder takes the expert's encoder weights and both "
-        "run it once; the expert's pyramid, neck and head go on learning",
+        description="after pre-training the detector's frozen encoder takes the expert's encoder weights and "
+        "both run it once; the expert's pyramid, neck and head go on learning",
     )
 
 
@@ -179,7 +197,7 @@ def load_config(path: Path, schema: type[Schema]) -> Schema:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RtvpError(f"cannot read the configuration {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except Exception as error:  # beside its own, PyYAML lets errors of any type out of ill-formed scalars
         raise RtvpError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
     return parse_config(content if content is not None else {}, schema, where=str(path))
 
@@ -198,5 +216,3 @@ def parse_config(content: Any, schema: type[Schema], where: str) -> Schema:
         key = ".".join(str(part) for part in first["loc"]) or "(top level)"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise RtvpError(f"{where}: {key}: {first['msg']}, got {first.get('input')!r:.80}{more}") from error
-
-

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Prompt(NamedTuple):
-    """One thing to look for: a name and, optionally, other texts that mean the same (synonyms, descriptions)."""
+    """One thing to look for: a name and, optionally, texts that mean the same (synonyms, descriptions)."""
 
     name: str
     texts: tuple[str, ...] = ()
@@ -22,7 +22,7 @@ class Prompt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """How an original image was placed in the square the network sees: scaled by ``scale``, put at the top left.
+    """How an original image was placed in the square that the network sees: scaled, put at the top left.
 
     ``x_input = x_original * scale``; the rest of the square is padding. No offset: boxes scale back by one
     division, and a batch may mix shapes.
@@ -81,7 +81,7 @@ class Target(NamedTuple):
     Attributes:
         boxes_xyxy: [N, 4] float32, pixels of the network input.
         positives: [N, K] bool: which of the batch's K names describe each box. A box has at least one; it has
-            several where the batch holds a generic name (``defect``), a synonym or a phrase beside its own name.
+            several where the batch holds a generic name (``defect``), a synonym or a phrase beside its own.
     """
 
     boxes_xyxy: Tensor

@@ -26,8 +26,8 @@ class Assignment(NamedTuple):
 class TaskAlignedAssigner:
     """Gives each box the cells that both score and localise it best.
 
-    Alignment = score^alpha * IoU^beta among cells whose centre lies in the box; the ``top_k`` best are taken; a cell
-    wanted by several boxes goes to the one it overlaps most.
+    Alignment = score^alpha * IoU^beta among cells whose centre lies in the box; the ``top_k`` best are taken;
+    a cell wanted by several boxes goes to the one it overlaps most.
 
     Args:
         top_k: cells a box.
@@ -47,14 +47,14 @@ class TaskAlignedAssigner:
         """Assign the cells of one image.
 
         Args:
-            scores: [A, K] in [0, 1].
+            scores: [A, K] in [0, 1]; without names (K = 0) every cell is background.
             boxes_xyxy: [A, 4] predicted boxes, px.
             points: [A, 2] cell centres, px.
             strides: [A] px.
             target: N boxes and their names.
         """
         cells, count = len(points), len(target.boxes_xyxy)
-        if count == 0:
+        if count == 0 or scores.shape[1] == 0:
             return Assignment(points.new_full((cells,), -1, dtype=torch.int64), points.new_zeros(cells))
         overlap = pairwise_iou(target.boxes_xyxy, boxes_xyxy)  # [N, A]
         named = target.positives[:, None, :]  # [N, 1, K]

@@ -1,4 +1,4 @@
-"""Overlap measures of boxes, xyxy, any unit."""
+"""Overlap measures of boxes, xyxy, in pixels."""
 
 from __future__ import annotations
 
@@ -29,10 +29,14 @@ def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
 
 
 def complete_iou(first: Tensor, second: Tensor) -> Tensor:
-    """CIoU (Zheng et al. 2020): IoU less centre distance and aspect difference; [..., 4] twice -> [...] in (-1, 1]."""
+    """CIoU (Zheng et al. 2020), IoU less centre distance and aspect difference: [..., 4] twice -> [...].
+
+    1 for equal boxes, negative for disjoint ones, above -1.5.
+    """
     overlap = iou(first, second)
-    enclosing = torch.maximum(first[..., 2:], second[..., 2:]) - torch.minimum(first[..., :2], second[..., :2])
-    diagonal = enclosing.square().sum(dim=-1) + EPSILON
+    top_left = torch.minimum(first[..., :2], second[..., :2])  # of the box that encloses both
+    bottom_right = torch.maximum(first[..., 2:], second[..., 2:])
+    diagonal = (bottom_right - top_left).square().sum(dim=-1) + EPSILON
     centres = (first[..., :2] + first[..., 2:] - second[..., :2] - second[..., 2:]) / 2
     distance = centres.square().sum(dim=-1) / diagonal
     aspect = (4 / math.pi**2) * (_angle(first) - _angle(second)).square()

@@ -25,12 +25,12 @@ def detection_losses(
         assigner: chooses the cells of each box.
 
     Returns:
-        ``classification``: binary cross-entropy against the alignment quality; ``box``: 1 - CIoU; ``distance``:
-        distribution focal loss. Scalars, each divided by the summed quality of the batch.
+        ``classification``: binary cross-entropy against the alignment quality; ``box``: 1 - CIoU;
+        ``distance``: distribution focal loss. Scalars, each divided by the summed quality of the batch.
     """
     scores = output.logits.detach().sigmoid()
     class_targets = torch.zeros_like(output.logits)
-    box_losses, distance_losses = [], []
+    box_losses, distance_losses, qualities = [], [], []
     for b, target in enumerate(targets):
         assignment = assigner(
             scores[b], output.boxes_xyxy[b].detach(), output.anchor_points, output.anchor_strides, target
@@ -39,16 +39,17 @@ def detection_losses(
         if len(cells) == 0:
             continue
         owner, quality = assignment.box[cells], assignment.quality[cells]
+        qualities.append(quality)
         class_targets[b, cells] = target.positives[owner] * quality[:, None]
         wanted = target.boxes_xyxy[owner]
         box_losses.append((1 - complete_iou(output.boxes_xyxy[b, cells], wanted)) * quality)
         points, strides = output.anchor_points[cells], output.anchor_strides[cells]
         ltrb = torch.cat([points - wanted[:, :2], wanted[:, 2:] - points], dim=1) / strides[:, None]
         distance_losses.append(distribution_focal_loss(output.distance_logits[b, cells], ltrb) * quality)
-    # Quality per cell, whatever number of names the cell's box has.
-    normaliser = class_targets.amax(dim=2).sum().clamp(min=1.0)
-    entropy = F.binary_cross_entropy_with_logits(output.logits, class_targets, reduction="none")
     zero = output.logits.sum() * 0
+    # Quality per cell, whatever number of names the cell's box has.
+    normaliser = torch.cat(qualities).sum().clamp(min=1.0) if qualities else 1.0
+    entropy = F.binary_cross_entropy_with_logits(output.logits, class_targets, reduction="none")
     return {
         "classification": (entropy * annotated[:, None, :]).sum() / normaliser,
         "box": torch.cat(box_losses).sum() / normaliser if box_losses else zero,
@@ -81,15 +82,15 @@ def reconstruction_loss(
 ) -> Tensor:
     """Eq. 3: distance between the expert's features F_j and the reconstructed ones F_i^R.
 
-    Each level is a mean over positions and channels of the squared difference to the expert's feature, which is
-    first brought to zero mean and unit deviation per channel (and not followed by the gradient: the expert
+    Each level is a mean over positions and channels of the squared difference to the expert's feature, which
+    is first brought to zero mean and unit deviation per channel (and not followed by the gradient: the expert
     learns from its own detections). A level thus weighs the same whatever its size.
 
     Args:
         expert: levels F_j, [B, C, H_j, W_j].
         reconstructed: levels F_i^R, [B, C, H_i, W_i].
-        all_pairs: False reads the double sum as matching levels (i = j); True takes it literally, the expert's
-            feature resized to level i, and divides by the number of levels to stay comparable.
+        all_pairs: False reads the double sum as matching levels (i = j); True takes it literally, the
+            expert's feature resized to level i, and divides by the number of levels to stay comparable.
     """
     total = reconstructed[0].new_zeros((), dtype=torch.float32)
     for i, feature in enumerate(reconstructed):
@@ -138,7 +139,8 @@ def prompt_losses(
             wanted[kept] = quality.detach().clamp(min=0).to(wanted)
             known = kept | ~inside.any(dim=0)
         # Quality focal loss: easy cells, nearly all, weigh little.
-        entropy = F.binary_cross_entropy(scores[b].float(), wanted.float(), reduction="none")
+        with torch.autocast(scores.device.type, enabled=False):  # which forbids this loss on CUDA
+            entropy = F.binary_cross_entropy(scores[b].float(), wanted.float(), reduction="none")
         score_losses.append((entropy * (scores[b].detach() - wanted).square() * known).sum())
     count = max(1, sum(len(loss) for loss in box_losses))
     zero = boxes_xyxy.sum() * 0

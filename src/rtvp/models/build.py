@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from rtvp.config import DetectorConfig, parse_config
 from rtvp.errors import RtvpError
@@ -36,21 +35,34 @@ def build_detector(config: DetectorConfig) -> RTVPDetector:
 def save_detector(
     path: Path, detector: RTVPDetector, config: DetectorConfig, metadata: dict[str, str] | None = None
 ) -> None:
-    """Write weights (float16) and configuration to a safetensors file, whole or not at all."""
+    """Write weights (float16) and configuration to a safetensors file, whole or not at all.
+
+    Raises:
+        RtvpError: the file cannot be written.
+    """
     tensors = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous().cpu()
+        name: _compact(tensor).contiguous().cpu()
         for name, tensor in detector.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
     header = {**(metadata or {}), "format": FORMAT, "config": json.dumps(config.model_dump(mode="json"))}
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
-    save_file(tensors, temporary, metadata=header)
-    os.replace(temporary, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(save(tensors, metadata=header))
+        temporary.replace(path)
+    except OSError as error:
+        raise RtvpError(f"cannot write the checkpoint {path}: {error.strerror or error}") from error
+
+
+def _compact(tensor: torch.Tensor) -> torch.Tensor:
+    half = tensor.half()
+    # A large variance of a batch normalisation would become infinite: such a tensor keeps its type.
+    return half if tensor.is_floating_point() and half.isfinite().all() else tensor
 
 
 def load_detector(path: Path) -> tuple[RTVPDetector, DetectorConfig, dict[str, str]]:
-    """Read a checkpoint written by `save_detector`: the detector in eval mode, its configuration, its metadata.
+    """Read a checkpoint of `save_detector`: the detector in eval mode, its configuration, its metadata.
 
     Raises:
         RtvpError: no such file, not a safetensors file, not an RTVP checkpoint, or weights that do not fit.
@@ -68,7 +80,7 @@ def load_detector(path: Path) -> tuple[RTVPDetector, DetectorConfig, dict[str, s
         raise RtvpError(f"{path}: expected a checkpoint of format {FORMAT}, got format {found}")
     try:
         content = json.loads(metadata["config"])
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise RtvpError(f"{path}: the configuration in the checkpoint is not readable ({error})") from error
     config = parse_config(content, DetectorConfig, where=f"{path} (configuration in the checkpoint)")
     detector = build_detector(config)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rtvp.models.layers import ConvBlock, SeparableConvBlock
 
-# The sigmoid of a fresh head says "almost certainly not": rare positives then do not drown in the first steps.
+# The sigmoid of a fresh head says "almost certainly not": rare positives do not drown in the first steps.
 PRIOR_PROBABILITY = 0.01
 INITIAL_SCALE = 10.0
 MAX_SCALE = 50.0
@@ -62,7 +62,8 @@ class ContrastiveClassifier(nn.Module):
         # Dividing K similarities by the norm is cheaper than normalising D channels.
         norm = region.float().square().sum(dim=1, keepdim=True).clamp(min=1e-12).sqrt()
         similarity = F.conv2d(region, text[:, :, None, None].to(region.dtype)).float() / norm
-        return similarity * self.log_scale.clamp(max=math.log(MAX_SCALE)).exp() + self.bias
+        scale = self.log_scale.clamp(max=math.log(MAX_SCALE)).exp()
+        return similarity * scale + self.bias  # type: ignore[no-any-return]
 
 
 class LinearClassifier(nn.Module):
@@ -134,7 +135,7 @@ class DetectionHead(nn.Module):
         self._start_with_small_boxes()
 
     def _start_with_small_boxes(self) -> None:
-        # A flat distribution starts at boxes of bins / 2 strides a side: small defects then overlap with nothing.
+        # A flat distribution starts at boxes of bins strides: small defects would overlap with nothing.
         decay = torch.linspace(0, -SMALL_BOX_DECAY * (self.bins - 1), self.bins).repeat(4)
         for branch in self.box_branches:
             with torch.no_grad():
@@ -148,7 +149,7 @@ class DetectionHead(nn.Module):
             distances.append(self.box_branches[level](feature).flatten(2))  # [B, 4 * bins, H * W]
         points, strides = anchor_grid(features, self.strides)
         flat = torch.cat(distances, dim=2).float().transpose(1, 2)  # [B, A, 4 * bins]
-        distance_logits = flat.unflatten(2, (4, self.bins))
+        distance_logits = flat.reshape(*flat.shape[:2], 4, self.bins)
         steps = torch.arange(self.bins, device=flat.device, dtype=flat.dtype)
         ltrb = (distance_logits.softmax(dim=-1) * steps).sum(dim=-1) * strides[None, :, None]
         boxes = torch.cat([points - ltrb[..., :2], points + ltrb[..., 2:]], dim=-1)

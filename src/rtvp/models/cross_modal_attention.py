@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class MaxSigmoidAttention(nn.Module):
     """Eq. 7: F * sigmoid(max_k(F . T_k)), per head.
 
-    The paper writes Argmax where only the maximum has a gradient and a meaning as a weight; it is read as max.
+    The paper writes Argmax where only the maximum has a gradient and a meaning as a weight: read as max.
 
     Args:
         channels: channels of the feature, divisible by ``heads``.
@@ -42,4 +42,5 @@ class MaxSigmoidAttention(nn.Module):
         guide = self.guide(text).view(-1, self.heads, per_head).transpose(0, 1)  # [heads, K, C / heads]
         query = self.embed(feature).view(batch, self.heads, per_head, height * width)
         match = (guide @ query).amax(dim=2) / per_head**0.5  # [B, heads, H * W]
-        return (match + self.bias[:, None]).sigmoid().view(batch, self.heads, height, width)
+        weight: Tensor = (match + self.bias[:, None]).sigmoid()
+        return weight.view(batch, self.heads, height, width)

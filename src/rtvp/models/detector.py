@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from rtvp.config import DetectorConfig
-from rtvp.models.contrastive_head import ContrastiveClassifier, DetectionHead
+from rtvp.models.contrastive_head import ContrastiveClassifier, DetectionHead, HeadOutput
 from rtvp.models.feature_pyramid import make_pyramid
 from rtvp.models.image_encoder.base import ImageEncoder
 from rtvp.models.masked_feature_reconstruction import PyramidDecoder
@@ -67,8 +67,8 @@ class RTVPDetector(nn.Module):
         prompt = RefinedPrompt(coarse, (), ()) if self.refiner is None else self.refiner(coarse)
         prompted = [feature + added for feature, added in zip(features, prompt.prompts, strict=True)]
         fused = self.neck(prompted, text)
-        on_head = [level for stride, level in zip(self.strides, fused, strict=True) if stride in self.head_strides]
-        head = self.head(on_head, text)
-        return DetectorOutput(
-            *head, prompt_scores=prompt.scores, prompt_masks=prompt.masks, prompts=prompt.prompts
-        )
+        on_head = [
+            level for stride, level in zip(self.strides, fused, strict=True) if stride in self.head_strides
+        ]
+        head: HeadOutput = self.head(on_head, text)
+        return DetectorOutput(*head, prompt.scores, prompt.masks, prompt.prompts)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from rtvp.errors import RtvpError
 from rtvp.models.image_encoder.base import ImageEncoder
 from rtvp.models.layers import ConvBlock
 
@@ -21,7 +22,8 @@ class SimpleFeaturePyramid(nn.Module):
         channels: channels of every level that comes out.
         strides: strides of the levels, rising, px; powers of two apart from ``in_stride``.
 
-    Shapes: a tuple with one map [B, in_channels, H/in_stride, W/in_stride] -> one [B, channels, H/s, W/s] a stride.
+    Shapes: a tuple whose last map is [B, in_channels, H/in_stride, W/in_stride] -> one
+        [B, channels, H/s, W/s] a stride.
     """
 
     def __init__(self, in_channels: int, in_stride: int, channels: int, strides: Sequence[int]) -> None:
@@ -57,23 +59,30 @@ class LateralFeaturePyramid(nn.Module):
     Levels are not mixed here: the neck does that, with the text at hand.
 
     Args:
-        in_channels: channels of the encoder's map at each of ``strides``.
+        in_channels: channels of the encoder's map of each level.
         channels: channels of every level that comes out.
+        maps: which of the encoder's maps each level takes; None takes the last ones.
     """
 
-    def __init__(self, in_channels: Sequence[int], channels: int) -> None:
+    def __init__(self, in_channels: Sequence[int], channels: int, maps: Sequence[int] | None = None) -> None:
         super().__init__()
+        self.maps = tuple(maps if maps is not None else range(-len(in_channels), 0))
         self.levels = nn.ModuleList(ConvBlock(width, channels) for width in in_channels)
 
     def forward(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """One [B, in_channels[i], H/s, W/s] a level -> one [B, channels, H/s, W/s] a level."""
-        levels = features[len(features) - len(self.levels) :]
-        return tuple(level(feature) for level, feature in zip(self.levels, levels, strict=True))
+        """The encoder's maps, one [B, in_channels[i], H/s, W/s] a level -> [B, channels, H/s, W/s] each."""
+        return tuple(level(features[index]) for level, index in zip(self.levels, self.maps, strict=True))
 
 
 def make_pyramid(encoder: ImageEncoder, channels: int, strides: Sequence[int]) -> nn.Module:
-    """The pyramid that fits ``encoder``: lateral where it has every stride, simple where it has one map."""
+    """The pyramid that fits ``encoder``: simple where it has one map, lateral where it has every stride.
+
+    Raises:
+        RtvpError: an encoder of several maps without one at each of ``strides``.
+    """
     if len(encoder.strides) == 1:
         return SimpleFeaturePyramid(encoder.channels[0], encoder.strides[0], channels, strides)
-    widths = dict(zip(encoder.strides, encoder.channels, strict=True))
-    return LateralFeaturePyramid([widths[stride] for stride in strides], channels)
+    if not set(strides) <= set(encoder.strides):
+        raise RtvpError(f"strides: the image encoder has {encoder.strides}, got {tuple(strides)}")
+    maps = [encoder.strides.index(stride) for stride in strides]
+    return LateralFeaturePyramid([encoder.channels[index] for index in maps], channels, maps)

@@ -1,4 +1,4 @@
-"""Expert-assisted domain adaptation: masked features of the frozen encoder, decoded into the expert's (Eq. 1-2)."""
+"""Expert-assisted domain adaptation: masked features of the encoder, decoded into the expert's (Eq. 1-2)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FeatureDecoder(nn.Module):
     """Eq. 2: three strided convolutions down, three transposed ones up, ReLU between: F^M -> F^R.
 
     The paper's formula multiplies the two sums; read literally it has no order of layers. This is the usual
-    hourglass, with a sum where a map of the same size was left on the way down, so that what is fine survives.
+    hourglass, with a sum where a map of the same size was left on the way down: what is fine survives.
     The last layer has no ReLU: the target (Eq. 3) is normalised and has both signs.
 
     Args:

@@ -58,10 +58,8 @@ def draw_detections(
     font_px = max(MIN_FONT_PX, round((height * width) ** 0.5 / 45))
     boxes: list[Rectangle] = [tuple(box) for box in np.rint(boxes_xyxy).astype(int).tolist()]
     colours = [prompt_colour(int(index)) for index in label_indices]
-    for (x1, y1, x2, y2), colour in reversed(list(zip(boxes, colours, strict=True))):
-        # The last pixel inside: a box that ends at the picture's edge keeps its line.
-        right, bottom = max(x1, min(x2, width) - 1), max(y1, min(y2, height) - 1)
-        draw.rectangle((x1, y1, right, bottom), outline=colour, width=line)
+    for box, colour in reversed(list(zip(boxes, colours, strict=True))):
+        _draw_box(draw, box, colour, line, width, height)
     taken: list[Rectangle] = []
     labels: list[tuple[_Label, Rectangle, Colour]] = []
     corner = _Label(verdict, round(1.3 * font_px), width, height)
@@ -115,6 +113,15 @@ class _Label:
         luminance = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
         ink = (0, 0, 0) if luminance > 110 else (255, 255, 255)
         draw.text((x1 + self.pad, y1 + self.pad), self.text, fill=ink, font=self.font)
+
+
+def _draw_box(
+    draw: ImageDraw.ImageDraw, box: Rectangle, colour: Colour, line: int, width: int, height: int
+) -> None:
+    x1, y1, x2, y2 = box
+    # Up to the last pixel inside: a box that ends at the picture's edge keeps its line.
+    right, bottom = max(x1, min(x2, width) - 1), max(y1, min(y2, height) - 1)
+    draw.rectangle((x1, y1, right, bottom), outline=colour, width=line)
 
 
 def _places(label: _Label, box: Rectangle, width: int, height: int) -> list[Rectangle]:

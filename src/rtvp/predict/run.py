@@ -42,7 +42,7 @@ class Summary:
         seconds: time of the run, loading of the model not included.
     """
 
-    names: tuple[str, ...]
+    names: list[str]
     found: Counter[str] = field(default_factory=Counter)
     not_ok: int = 0
     ok: int = 0
@@ -53,6 +53,16 @@ class Summary:
     def images_per_second(self) -> float:
         """Images read, searched and written a second."""
         return (self.ok + self.not_ok) / self.seconds if self.seconds else 0.0
+
+    def count(self, result: Result | ImageProblem) -> None:
+        """Add one image."""
+        if isinstance(result, ImageProblem):
+            self.broken += 1
+        elif result.verdict == "OK":
+            self.ok += 1
+        else:
+            self.not_ok += 1
+            self.found.update(result.labels)
 
 
 def detect_to_folder(
@@ -84,31 +94,32 @@ def detect_to_folder(
         RtvpError: an argument is wrong, in which case nothing is written; or a file cannot be written.
     """
     threshold = detector.threshold if threshold is None else checked_threshold(threshold)
-    pictures = [out / name for name in picture_names(images)]
-    check_folder(out)
-    _check_inputs_survive(images, pictures)
+    pictures = _places(images, out)
     lowest = min(threshold, SCORE_FLOOR) if coco else threshold
     results = detector.detect_many(images, prompts, batch, lowest, explain, keep_images=True)
-    summary = Summary(tuple(prompt.name for prompt in prompts))
-    entries: list[dict[str, Any]] = []
-    problems: list[dict[str, Any]] = []
-    start = time.perf_counter()
+    summary = Summary([prompt.name for prompt in prompts])
+    content, start = _settings(detector, threshold, prompts), time.perf_counter()
     with ExitStack() as stack:
         predict = stack.enter_context(json_list(out / "predictions.json")) if coco else None
         for number, (picture, result) in enumerate(zip(pictures, results, strict=True)):
             if isinstance(result, ImageProblem):
-                summary.broken += 1
-                problems.append(result.to_dict())
+                content["problems"].append(result.to_dict())
             else:
                 if coco and predict:
                     for prediction in coco.results(coco.images[number], result.above(SCORE_FLOOR)):
                         predict(prediction)
-                shown = result.above(threshold)
-                entries.append({**shown.to_dict(), **_write_pictures(shown, picture, out)})
-                _count(shown, summary)
+                result = result.above(threshold)
+                content["images"].append(result.to_dict() | _write_pictures(result, picture, out))
+            summary.count(result)
             on_image(result)
     summary.seconds = time.perf_counter() - start
-    settings = {
+    write_json(out / "detections.json", content)
+    return summary
+
+
+def _settings(detector: Detector, threshold: float, prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """``detections.json`` before the first image."""
+    return {
         "format": DETECTIONS_FORMAT,
         "version": DETECTIONS_VERSION,
         "rtvp_version": __version__,
@@ -116,9 +127,9 @@ def detect_to_folder(
         "input_size": detector.size,
         "threshold": threshold,
         "prompts": [{"name": prompt.name, "texts": list(prompt.texts)} for prompt in prompts],
+        "images": [],
+        "problems": [],
     }
-    write_json(out / "detections.json", {**settings, "images": entries, "problems": problems})
-    return summary
 
 
 def _write_pictures(result: Result, picture: Path, out: Path) -> dict[str, str]:
@@ -131,19 +142,15 @@ def _write_pictures(result: Result, picture: Path, out: Path) -> dict[str, str]:
     return {kind: path.relative_to(out).as_posix() for kind, path in written.items()}
 
 
-def _count(result: Result, summary: Summary) -> None:
-    summary.found.update(result.labels)
-    if result.verdict == "OK":
-        summary.ok += 1
-    else:
-        summary.not_ok += 1
-
-
-def _check_inputs_survive(images: Sequence[Path], pictures: Sequence[Path]) -> None:
+def _places(images: Sequence[Path], out: Path) -> list[Path]:
+    """Where the annotated pictures go; RtvpError if they cannot, or would take an image's place."""
+    check_folder(out)
+    pictures = [out / name for name in picture_names(images)]
     inputs = {image.resolve(): image for image in images}
     for picture in pictures:
-        for written in (picture, explain_name(picture)):
-            if written.resolve() in inputs:
+        for written in (picture.resolve(), explain_name(picture).resolve()):
+            if written in inputs:
                 raise RtvpError(
-                    f"the results would overwrite the image {inputs[written.resolve()]}: take another --out"
+                    f"the results would overwrite the image {inputs[written]}: take another --out"
                 )
+    return pictures

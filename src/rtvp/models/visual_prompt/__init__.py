@@ -1,1 +1,1 @@
-"""Refined visual prompt: uncertainty score, sparse sampling, and the prompt made of the kept cells (Eq. 4-6)."""
+"""Refined visual prompt: uncertainty score, sparse sampling, the prompt of the kept cells (Eq. 4-6)."""

@@ -52,7 +52,7 @@ class VisualPromptRefiner(nn.Module):
             activated, score = scorer(feature)
             mask = sparse_sampling_mask(score, patch, self.keep, self.rounds)
             # Straight-through: the value is the mask; the gradient at kept cells reaches the scorer as well.
-            gate = mask * (1 + score - score.detach())
+            gate = mask * (1 + (score - score.detach()))
             prompts.append(activated * gate)
             scores.append(score)
             masks.append(mask)

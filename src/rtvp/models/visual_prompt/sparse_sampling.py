@@ -10,7 +10,7 @@ MIN_PATCH_CELLS = 2  # a patch of one cell has no cell above its own mean
 
 
 def sparse_sampling_mask(scores: Tensor, patch: int, keep: float, rounds: int = 1) -> Tensor:
-    """Eq. 6: keep, in every patch, the top-k cells among those above the patch mean; repeated on what is left.
+    """Eq. 6: in every patch, keep the top-k cells among those above the patch mean; repeat on what is left.
 
     Args:
         scores: [B, 1, H, W] uncertainty scores in (0, 1).
@@ -31,8 +31,10 @@ def sparse_sampling_mask(scores: Tensor, patch: int, keep: float, rounds: int = 
     for _ in range(rounds):
         free = (cells >= 0) & (kept == 0)
         mean = (cells * free).sum(dim=1, keepdim=True) / free.sum(dim=1, keepdim=True).clamp(min=1)
+        # The mean of equal scores may be rounded to below them: where nothing stands out, nothing is kept.
+        lowest = cells.masked_fill(~free, 1.0).amin(dim=1, keepdim=True)
         candidate = cells.masked_fill(~free, -1.0)
         value, index = candidate.topk(count, dim=1)
-        chosen = (value > mean) & (value >= 0)
+        chosen = value > torch.maximum(mean, lowest)
         kept = kept.scatter_add(1, index, chosen.to(kept.dtype))
     return F.pixel_shuffle(kept, patch)[:, :, :height, :width].to(scores.dtype)

@@ -11,7 +11,7 @@ class UncertaintyScorer(nn.Module):
 
     Channel activation (Eq. 5, first line): sigmoid(Q W mean) + sigmoid(Q W max), mean and max over positions,
     Q and W a two-layer perceptron shared by both; it scales the channels by a factor in (0, 2).
-    Spatial activation (Eq. 5, second line): sigmoid of a 7x7 convolution that mixes mean and max over channels.
+    Spatial activation (Eq. 5, second line): sigmoid of a 7x7 convolution over mean and max of the channels.
 
     Args:
         channels: channels of F^R.

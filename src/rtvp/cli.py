@@ -152,6 +152,19 @@ def train(
     print(run_training(config, out, data))
 
 
+@app.command()
+def samples(
+    out: Annotated[Path, typer.Argument(help="Folder for images/ and instances.json.")],
+    count: Annotated[int, typer.Option(min=1, help="Number of pictures.")] = 12,
+    size: Annotated[int, typer.Option(min=64, max=4096, help="Side of a picture, px.")] = 640,
+    seed: Annotated[int, typer.Option(min=0, help="Other seeds give other pictures.")] = 0,
+) -> None:
+    """Write generated pictures of parts with and without defects, and their labels, to try `rtvp detect` on."""
+    from rtvp.data.samples import write_samples
+
+    print(write_samples(out, count, size, seed))
+
+
 @weights_app.command("list")
 def list_known() -> None:
     """Names, sizes and licences of the weights there are."""

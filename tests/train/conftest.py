@@ -54,13 +54,17 @@ def make_step() -> Callable[..., RTVPStep]:
     ) -> RTVPStep:
         torch.manual_seed(0)
         losses = losses or LossWeights()
-        config = DetectorConfig.model_validate({"text_width": WIDTH, "channels": 16, **changes})
+        # With 4 bins a fresh head predicts boxes of about two strides: every level then has its box in the batch.
+        small = {"text_width": WIDTH, "channels": 16, "distance_bins": 4}
+        config = DetectorConfig.model_validate({**small, **changes})
         encoder = SmallEncoder().freeze() if frozen else SmallEncoder()
         detector = RTVPDetector(encoder, config)
         assistant = None
         if expert:
             own = encoder if shared else SmallEncoder()
-            closed = Expert(own, len(NAMES), config.channels, config.strides, config.head_strides, 16)
+            closed = Expert(
+                own, len(NAMES), config.channels, config.strides, config.head_strides, config.distance_bins
+            )
             assistant = ExpertStep(closed, NAMES, losses)
         return RTVPStep(detector, assistant, losses, masking or MaskingConfig())
 
@@ -79,8 +83,8 @@ def batch() -> Batch:
     generator = torch.Generator().manual_seed(2)
     images = torch.randint(90, 120, (2, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8)
     boxes = (
-        torch.tensor([[8.0, 10, 30, 34], [40, 36, 92, 90]]),
-        torch.tensor([[0.0, 0, 96, 96], [60, 4, 72, 16]]),
+        torch.tensor([[8.0, 10, 24, 26], [40, 44, 74, 80]]),
+        torch.tensor([[12.0, 12, 84, 84], [60, 4, 76, 20]]),
     )
     own = ((0, 3), (4, 0))  # columns of the names
     targets = []

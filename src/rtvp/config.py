@@ -130,6 +130,13 @@ class DataConfig(StrictModel):
     def _as_tuple(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
+    @field_validator("scale_range")
+    @classmethod
+    def _rises(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError("expected two rising numbers above 0")
+        return value
+
 
 class StageConfig(StrictModel):
     """One stage of training."""

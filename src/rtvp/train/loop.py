@@ -132,7 +132,7 @@ class Stage:
                 self.monitor.restore(notes["monitor"])
             restore_state(tensors, notes, self.module, self.average, optimizer)
             return int(notes["step"])
-        except (RuntimeError, KeyError, ValueError) as error:
+        except (RuntimeError, LookupError, ValueError) as error:
             raise RtvpError(
                 f"{self.state_path} is the state of another run: remove it to start this stage afresh"
             ) from error

@@ -6,6 +6,8 @@ import json
 import math
 import sys
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -16,6 +18,8 @@ from rtvp.data.dataset import GENERIC_NAME, BatchSettings, TrainingBatches, Trai
 from rtvp.data.glossary import glossary
 from rtvp.data.synthetic import DEFECT_NAMES, DESCRIPTIONS
 from rtvp.errors import RtvpError
+from rtvp.evaluate.average_precision import Prediction, Truth
+from rtvp.evaluate.threshold import best_f1
 from rtvp.mmio.schema import ImageRecord
 from rtvp.mmio.sources import load_source, source_table
 from rtvp.mmio.splits import split_by_group
@@ -73,9 +77,11 @@ def run_training(config_path: Path, out: Path, root: Path) -> Path:
     expert = _pretrain_expert(config, fabric, detector, train, out)
     _train_detector(config, fabric, detector, expert, encoder, train, out)
     detector.eval()
+    figures, threshold = _validate(config, detector, encoder, validation, held_out)
+    _write_json(out / "validation.json", figures)
     checkpoint = out / "detector.safetensors"
-    save_detector(checkpoint, detector, config.detector, {"trained_on": ", ".join(config.data.sources)})
-    _write_json(out / "validation.json", _validate(config, detector, encoder, validation, held_out))
+    metadata = {"trained_on": ", ".join(config.data.sources), "threshold": f"{threshold:.3f}"}
+    save_detector(checkpoint, detector, config.detector, metadata)
     return checkpoint
 
 
@@ -220,22 +226,34 @@ def _validate(
     encoder: RememberingTextEncoder,
     validation: Split,
     held_out: Split,
-) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Validation parts of the sources trained on; seen names of the sources held out."""
+) -> tuple[dict[str, Any], float]:
+    """Validation parts of the sources trained on, and seen names of the sources held out.
+
+    Returns:
+        The figures, per part and source, and the threshold with the best F1 over all validation images.
+    """
     table, size = source_table(), config.detector.input_size
     seen = {name for source in config.data.sources for name in table[source].categories} | set(DEFECT_NAMES)
     names = {name: table[name].categories for name in validation}
     names |= {name: tuple(n for n in table[name].categories if n in seen) for name in held_out}
-    figures: dict[str, dict[str, dict[str, float | None]]] = {"validation": {}, "held_out": {}}
-    for part, images in (
-        ("validation", validation),
-        ("held_out", {n: i for n, i in held_out.items() if names[n]}),
-    ):
-        for source, values in validate(detector, encoder, images, names, size):
+    figures: dict[str, Any] = {"input_size": size, "validation": {}, "held_out": {}}
+    truth: list[list[Truth]] = []
+    predictions: list[list[Prediction]] = []
+    parts = (("validation", validation), ("held_out", {n: i for n, i in held_out.items() if names[n]}))
+    for part, images in parts:
+        for source, outcome in validate(detector, encoder, images, names, size):
             # JSON has no NaN, which is the figure of a part without any box.
-            figures[part][source] = {k: None if math.isnan(v) else v for k, v in values.items()}
-            print(f"{part} {source}: AP50 {values['AP50']:.3f} ({values['images']} images)", file=sys.stderr)
-    return figures
+            values = {k: None if math.isnan(v) else v for k, v in outcome.figures().items()}
+            figures[part][source] = {"names": list(outcome.names), **values}
+            print(f"{part} {source}: AP50 {values['AP50']} ({values['images']} images)", file=sys.stderr)
+            if part == "validation":
+                truth += outcome.truth
+                predictions += outcome.predictions
+    scored = [v["AP50"] for v in figures["validation"].values() if v["AP50"] is not None]
+    point = best_f1(truth, predictions)
+    figures["mean_validation_AP50"] = fmean(scored) if scored else None
+    figures["best_f1"] = point._asdict()
+    return figures, point.threshold
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -64,16 +64,20 @@ def restore_state(
     """Put what `read_state` gave back into a freshly built run of the same configuration.
 
     Raises:
-        RuntimeError, KeyError, ValueError: it is the state of another configuration.
+        RuntimeError, LookupError, ValueError: it is the state of another configuration.
     """
     module.load_state_dict(_part(tensors, "module."))
-    device = next(module.parameters()).device
-    average.values = {name: value.to(device) for name, value in _part(tensors, "average.").items()}
+    # Into tensors that lie as the weights do in memory: the next step then rounds as it would have.
+    for name, value in _part(tensors, "average.").items():
+        average.values[name].copy_(value)
     average.steps = notes["average_steps"]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in _part(tensors, "optimizer.").items():
         index, name = key.split(".", 1)
-        moments.setdefault(int(index), {})[name] = value
+        like = parameters[int(index)]
+        moment = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+        moments.setdefault(int(index), {})[name] = moment
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 
-from rtvp.data.images import letterbox, read_image
-from rtvp.evaluate.average_precision import Prediction, average_precision
+from rtvp.data.images import letterbox, read_image, to_batch
+from rtvp.evaluate.average_precision import Prediction, Truth, average_precision
 from rtvp.mmio.schema import ImageRecord
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.postprocess import postprocess
@@ -18,6 +19,19 @@ from rtvp.types import Prompt
 SCORE_FLOOR = 0.001  # average precision needs the low scores too
 
 
+class Outcome(NamedTuple):
+    """What was to be found in the images of one source, and what was found; one entry an image."""
+
+    names: tuple[str, ...]
+    truth: list[list[Truth]]
+    predictions: list[list[Prediction]]
+
+    def figures(self) -> dict[str, float]:
+        """``images``, ``boxes``, ``AP``, ``AP50``, ``AP75``."""
+        counts = {"images": len(self.truth), "boxes": sum(map(len, self.truth))}
+        return {**counts, **average_precision(self.truth, self.predictions, self.names)}
+
+
 def validate(
     detector: RTVPDetector,
     encoder: TextEncoder,
@@ -25,8 +39,8 @@ def validate(
     names: Mapping[str, Sequence[str]],
     size: int,
     batch_size: int = 8,
-) -> Iterator[tuple[str, dict[str, float]]]:
-    """Average precision of each source, its images prompted with its own plain names.
+) -> Iterator[tuple[str, Outcome]]:
+    """Detect in each source's images, prompted with that source's own plain names.
 
     Args:
         detector: in eval mode.
@@ -37,7 +51,7 @@ def validate(
         batch_size: images at once.
 
     Yields:
-        The source's name and: ``images``, ``boxes``, ``AP``, ``AP50``, ``AP75``.
+        The source's name and its outcome.
     """
     for source, records in images.items():
         prompts = [Prompt(name) for name in names[source]]
@@ -49,8 +63,7 @@ def validate(
             [(a.name, a.box_xyxy) for a in record.annotations if a.name in names[source]]
             for record in records
         ]
-        figures = average_precision(truth, predictions, [prompt.name for prompt in prompts])
-        yield source, {"images": len(records), "boxes": sum(map(len, truth)), **figures}
+        yield source, Outcome(tuple(names[source]), truth, predictions)
 
 
 @torch.inference_mode()
@@ -63,7 +76,7 @@ def _predict(
 ) -> list[list[Prediction]]:
     device = next(detector.parameters()).device
     inputs, letterboxes = zip(*(letterbox(read_image(record.path), size) for record in records), strict=True)
-    output = detector(torch.stack(inputs).float().to(device), text.to(device))
+    output = detector(to_batch(inputs, device), text.to(device))
     found = postprocess(output, letterboxes, SCORE_FLOOR)
     return [
         [

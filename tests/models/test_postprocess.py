@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from rtvp.models.postprocess import postprocess, suppress
+from rtvp.types import Detections, DetectorOutput, Letterbox
+
+SQUARE = Letterbox(width=100, height=100, scale=1.0)
+
+
+def make_output(boxes: Tensor, scores: Tensor) -> DetectorOutput:
+    """[B, A, 4] boxes and [B, A, K] scores as a network would give them."""
+    cells = boxes.shape[1]
+    return DetectorOutput(
+        boxes,
+        torch.logit(scores),
+        torch.zeros(len(boxes), cells, 4, 2),
+        torch.zeros(cells, 2),
+        torch.ones(cells),
+    )
+
+
+def detect(boxes: list[list[float]], scores: list[list[float]], **options: float) -> Detections:
+    """One image, 100 px a side, not scaled."""
+    output = make_output(torch.tensor([boxes], dtype=torch.float32), torch.tensor([scores]))
+    return postprocess(output, [SQUARE], **{"score_threshold": 0.1, **options})[0]  # type: ignore[arg-type]
+
+
+def naive_iou(first: list[float], second: list[float]) -> float:
+    width = max(0.0, min(first[2], second[2]) - max(first[0], second[0]))
+    height = max(0.0, min(first[3], second[3]) - max(first[1], second[1]))
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
+    return width * height / (sum(areas) - width * height)
+
+
+boxes_of_a_prompt = st.tuples(
+    st.integers(0, 12), st.integers(0, 12), st.integers(1, 12), st.integers(1, 12), st.integers(0, 2)
+)
+
+
+@settings(deadline=None)
+@given(st.lists(boxes_of_a_prompt, max_size=25), st.sampled_from([0.11, 0.37, 0.61, 0.97]))
+def test_suppression_has_parity_with_loops(drawn: list[tuple[int, ...]], threshold: float) -> None:
+    boxes = [[float(x), float(y), float(x + w), float(y + h)] for x, y, w, h, _ in drawn]
+    labels = [label for *_, label in drawn]
+    kept: list[int] = []
+    for i in range(len(boxes)):
+        if all(labels[i] != labels[j] or naive_iou(boxes[i], boxes[j]) <= threshold for j in kept):
+            kept.append(i)
+    result = suppress(torch.tensor(boxes).reshape(-1, 4), torch.tensor(labels, dtype=torch.int64), threshold)
+    assert result.tolist() == kept
+
+
+def test_a_suppressed_box_suppresses_nothing() -> None:
+    """A row of boxes, each overlapping the next: the middle one goes, the last stays."""
+    boxes = torch.tensor([[0.0, 0, 10, 10], [3, 0, 13, 10], [6, 0, 16, 10]])
+    assert suppress(boxes, torch.zeros(3), 0.4).tolist() == [0, 2]
+
+
+def test_overlapping_boxes_of_different_prompts_both_stay() -> None:
+    found = detect([[10, 10, 50, 50], [11, 10, 50, 50]], [[0.9, 0.8], [0.6, 0.3]])
+    assert found.labels.tolist() == [0, 1]
+    torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.8]))
+    assert found.boxes_xyxy.tolist() == [[10, 10, 50, 50]] * 2
+    assert found.labels.dtype == torch.int64
+    assert found.boxes_xyxy.dtype == found.scores.dtype == torch.float32
+
+
+def test_best_first_at_most_so_many_and_only_above_the_threshold() -> None:
+    boxes = [[10.0 * i, 0, 10 * i + 8, 8] for i in range(6)]
+    scores = [[0.3], [0.9], [0.05], [0.7], [0.2], [0.8]]
+    torch.testing.assert_close(detect(boxes, scores).scores, torch.tensor([0.9, 0.8, 0.7, 0.3, 0.2]))
+    best = detect(boxes, scores, max_detections=2)
+    assert best.boxes_xyxy[:, 0].tolist() == [10, 50]
+    assert len(detect(boxes, scores, score_threshold=0.75).scores) == 2
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0, 0.3])
+def test_boxes_return_to_the_original_and_stay_inside(scale: float) -> None:
+    letterbox = Letterbox(width=200, height=60, scale=scale)
+    original = torch.tensor([[[10.0, 10, 50, 40], [-5, -5, 300, 100], [150, 5, 260, 30]]])
+    output = make_output(original * scale, torch.tensor([[[0.9], [0.8], [0.7]]]))
+    found = postprocess(output, [letterbox], 0.1)[0]
+    expected = torch.tensor([[10.0, 10, 50, 40], [0, 0, 200, 60], [150, 5, 200, 30]])
+    torch.testing.assert_close(found.boxes_xyxy, expected)
+
+
+def test_boxes_in_the_padding_are_dropped() -> None:
+    letterbox = Letterbox(width=100, height=50, scale=1.0)
+    boxes = torch.tensor([[[10.0, 60, 30, 80], [10, 50, 30, 80], [100, 0, 120, 20], [10, 45, 30, 80]]])
+    found = postprocess(make_output(boxes, torch.full((1, 4, 1), 0.9)), [letterbox], 0.1)[0]
+    assert found.boxes_xyxy.tolist() == [[10, 45, 30, 50]]
+
+
+def test_nothing_found() -> None:
+    no_cells = make_output(torch.zeros(1, 0, 4), torch.zeros(1, 0, 2))
+    no_prompts = make_output(torch.zeros(1, 2, 4), torch.zeros(1, 2, 0))
+    for found in (
+        detect([[0, 0, 9, 9]], [[0.05, 0.02]]),
+        *postprocess(no_cells, [SQUARE], 0.1),
+        *postprocess(no_prompts, [SQUARE], 0.1),
+    ):
+        assert found.boxes_xyxy.shape == (0, 4)
+        assert found.scores.shape == found.labels.shape == (0,)
+        assert found.labels.dtype == torch.int64
+
+
+def test_each_image_has_its_own_letterbox_and_detections() -> None:
+    boxes = torch.tensor([[[0.0, 0, 10, 10]], [[0, 0, 20, 20]], [[0, 0, 30, 30]]])
+    scores = torch.tensor([[[0.9]], [[0.01]], [[0.8]]])
+    letterboxes = [Letterbox(100, 100, 1.0), Letterbox(100, 100, 1.0), Letterbox(100, 100, 0.5)]
+    found = postprocess(make_output(boxes, scores), letterboxes, 0.1)
+    assert [f.boxes_xyxy.tolist() for f in found] == [[[0, 0, 10, 10]], [], [[0, 0, 60, 60]]]
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), cells=st.integers(1, 300), prompts=st.integers(1, 9))
+def test_promises_over_random_outputs(seed: int, cells: int, prompts: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.rand(1, cells, 2, generator=generator) * 140 - 20
+    boxes = torch.cat([corner, corner + torch.rand(1, cells, 2, generator=generator) * 60], dim=-1)
+    logits = torch.randn(1, cells, prompts, generator=generator) * 30  # scores of exactly 0 and 1 among them
+    output = make_output(boxes, logits.sigmoid())
+    found = postprocess(output, [Letterbox(90, 70, 1.1)], 0.001, max_detections=50)[0]
+    assert len(found.scores) <= 50
+    assert (found.scores > 0.001).all()
+    assert (found.scores.diff() <= 0).all()
+    assert found.boxes_xyxy.isfinite().all()
+    assert (found.boxes_xyxy[:, 2:] > found.boxes_xyxy[:, :2]).all()
+    assert (found.boxes_xyxy >= 0).all()
+    assert (found.boxes_xyxy <= torch.tensor([90, 70, 90, 70])).all()
+    assert ((found.labels >= 0) & (found.labels < prompts)).all()

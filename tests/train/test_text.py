@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rtvp.models.text_encoder import embed_prompts
+from rtvp.train.text import RememberingTextEncoder
+from rtvp.types import Prompt
+
+
+class LengthEncoder:
+    """An embedding from the letters of the text; counts what it is asked."""
+
+    name, version, width = "length", "1", 3
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        self.asked += texts
+        rows = [[len(text), text.count("a") + 1.0, text.count("e")] for text in texts]
+        return F.normalize(torch.tensor(rows), dim=-1)
+
+
+@pytest.fixture
+def encoder() -> LengthEncoder:
+    return LengthEncoder()
+
+
+def test_same_answers_in_the_order_asked(encoder: LengthEncoder) -> None:
+    remembering = RememberingTextEncoder(encoder)
+    assert (remembering.name, remembering.version, remembering.width) == ("length", "1", 3)
+    for texts in (["scratch", "dent"], ["dent", "crease", "scratch", "dent"], ["crease"]):
+        assert torch.equal(remembering.encode(texts), LengthEncoder().encode(texts))
+
+
+def test_every_text_is_encoded_once(encoder: LengthEncoder) -> None:
+    remembering = RememberingTextEncoder(encoder)
+    for _ in range(3):
+        remembering.encode(["scratch", "dent", "scratch"])
+    remembering.encode(["dent", "crack"])
+    assert encoder.asked == ["scratch", "dent", "crack"]
+
+
+def test_serves_prompts(encoder: LengthEncoder) -> None:
+    prompts = [Prompt("scratch", ("a groove",)), Prompt("dent")]
+    remembering = RememberingTextEncoder(encoder)
+    embed_prompts(prompts, remembering)
+    torch.testing.assert_close(embed_prompts(prompts, remembering), embed_prompts(prompts, LengthEncoder()))

@@ -52,7 +52,9 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", type=int, default=640, help="side of picture and network input, px")
     parser.add_argument("--prompts", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
@@ -67,7 +69,12 @@ def _machine(threads: int) -> dict[str, Any]:
 
     import torch
 
-    return {"processor": _processor(), "threads": threads, "python": platform.python_version(), "torch": torch.__version__}
+    return {
+        "processor": _processor(),
+        "threads": threads,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
 
 
 def _processor() -> str:
@@ -119,7 +126,11 @@ def _seconds(action: Callable[[], object], repeats: int) -> dict[str, float]:
         start = time.perf_counter()
         action()
         times.append(time.perf_counter() - start)
-    return {"median": round(statistics.median(times), 4), "min": round(min(times), 4), "max": round(max(times), 4)}
+    return {
+        "median": round(statistics.median(times), 4),
+        "min": round(min(times), 4),
+        "max": round(max(times), 4),
+    }
 
 
 def _part_times(network: Any, action: Callable[[], object], repeats: int) -> dict[str, dict[str, float]]:
@@ -151,7 +162,14 @@ def _part_times(network: Any, action: Callable[[], object], repeats: int) -> dic
 def _start_up(arguments: argparse.Namespace, picture: Path) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as home:
-        command = [sys.executable, "-c", FIRST_RESULT, str(picture), str(arguments.prompts), str(arguments.threads)]
+        command = [
+            sys.executable,
+            "-c",
+            FIRST_RESULT,
+            str(picture),
+            str(arguments.prompts),
+            str(arguments.threads),
+        ]
         command += [arguments.weights, str(arguments.size)]
         for label in ("first_run", "text_cached"):
             start = time.perf_counter()

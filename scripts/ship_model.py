@@ -1,6 +1,6 @@
 """Put the outcome of a training run into the package: its checkpoint, its hash, and its raw logs for the docs.
 
-    python scripts/ship_model.py runs/shipped
+python scripts/ship_model.py runs/shipped
 """
 
 from __future__ import annotations

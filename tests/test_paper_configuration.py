@@ -128,7 +128,8 @@ def test_one_step_teaches_all_but_the_frozen_encoders(small: dict[str, Any], mob
     )
     losses = LossWeights.model_validate(small["losses"])
     step = RTVPStep(detector, ExpertStep(expert, classes, losses), losses, MaskingConfig())
-    batch = TrainingBatches([], BatchSettings(2, (SIZE,), synthetic_share=1.0), {}, 1)[0]
+    batches = TrainingBatches([], BatchSettings(2, (SIZE,), synthetic_share=1.0), {}, 9)
+    batch = next(b for b in map(batches.__getitem__, range(9)) if all(len(t.boxes_xyxy) for t in b.targets))
     text = embed_prompts(batch.prompts, make_text_encoder(config.text_encoder))
     assert text.shape == (len(batch.prompts), 512)
 

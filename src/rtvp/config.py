@@ -123,6 +123,7 @@ class DataConfig(StrictModel):
     synthetic_share: float = Field(default=0.15, ge=0, le=1)
     balance: float = Field(default=0.5, ge=0, description="sources are drawn with weight images ** balance")
     scale_range: tuple[float, float] = (0.7, 1.4)
+    turn_share: float = Field(default=0.2, ge=0, le=1, description="of the pictures, turned by quarter turns")
     max_negatives: int = Field(default=16, ge=0)
 
     @field_validator("sources", "held_out", "scale_range", mode="before")

@@ -21,7 +21,9 @@ SETTINGS = BatchSettings(batch_size=4, sizes=(64,), synthetic_share=0.0, max_neg
 DESCRIPTIONS = {"crack": ("thin dark line",), "held-out rust": ("brown crust",)}
 
 
-def write_record(path: Path, size: tuple[int, int], boxes: dict[str, tuple[int, int, int, int]]) -> ImageRecord:
+def write_record(
+    path: Path, size: tuple[int, int], boxes: dict[str, tuple[int, int, int, int]]
+) -> ImageRecord:
     """A black picture with a rectangle of the name's colour in each box."""
     width, height = size
     pixels = np.zeros((height, width, 3), np.uint8)
@@ -105,7 +107,9 @@ def test_boxes_lie_on_what_was_painted(welds: TrainingSource) -> None:
     for batch in (batches[i] for i in range(6)):
         names = names_of(batch)
         for image, target in zip(batch.images, batch.targets, strict=True):
-            for box, positives in zip(target.boxes_xyxy.round().int().tolist(), target.positives, strict=True):
+            for box, positives in zip(
+                target.boxes_xyxy.round().int().tolist(), target.positives, strict=True
+            ):
                 (name,) = {names[k] for k in positives.nonzero().flatten()} - {GENERIC_NAME}
                 inner = image[:, box[1] + 1 : box[3] - 1, box[0] + 1 : box[2] - 1].float().mean(dim=(1, 2))
                 if inner.max() - inner.min() > 30:  # not turned grey

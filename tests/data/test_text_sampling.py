@@ -47,9 +47,11 @@ def test_every_wording_occurs_and_no_other() -> None:
         Prompt("scratch", ("thin line",)),
         Prompt("scratch", ("shallow groove",)),
     }
-    assert min(drawn.values()) > 50
+    assert min(drawn.values()) > 30
 
 
 def test_a_name_without_descriptions_stands_alone() -> None:
     rng = np.random.default_rng(0)
-    assert {sample_texts(rng, "odd thing", {"scratch": ("line",)}) for _ in range(20)} == {Prompt("odd thing")}
+    assert {sample_texts(rng, "odd thing", {"scratch": ("line",)}) for _ in range(20)} == {
+        Prompt("odd thing")
+    }

@@ -105,6 +105,18 @@ def test_all_symmetries_are_equally_likely() -> None:
     assert min(counts.values()) > 65 and max(counts.values()) < 135
 
 
+def test_quarter_turns_are_as_rare_as_asked() -> None:
+    def turned(share: float) -> float:
+        """Share of the pictures that lie on their side: half of those that are turned."""
+        rng = np.random.default_rng(0)
+        matrices = [random_geometry(rng, 50, 80, 64, (0.7, 1.4), share) for _ in range(400)]
+        return float(np.mean([matrix[0, 0] == 0 for matrix in matrices]))
+
+    assert turned(0.0) == 0
+    assert turned(0.3) == pytest.approx(0.15, abs=0.05)
+    assert turned(1.0) == pytest.approx(0.5, abs=0.08)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(20, 900), st.integers(20, 900))
 def test_scale_and_place_are_in_range(seed: int, height: int, width: int) -> None:

@@ -42,7 +42,8 @@ def random_case(seed: int) -> tuple[list[list[Truth]], list[list[Prediction]]]:
         ]
         seen = [n for n in NAMES if n != "never found"]
         false: list[Prediction] = [
-            (str(rng.choice(seen)), float(rng.random()), random_box(rng)) for _ in range(int(rng.integers(0, 5)))
+            (str(rng.choice(seen)), float(rng.random()), random_box(rng))
+            for _ in range(int(rng.integers(0, 5)))
         ]
         truth.append(boxes)
         found.append([] if rng.random() < 0.2 else hits + false)

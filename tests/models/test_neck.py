@@ -55,6 +55,32 @@ def test_text_guides_every_level_and_none_without_interaction() -> None:
     assert not [name for name, _ in plain.named_parameters() if "attention" in name]
 
 
+def test_coarse_to_fine_then_fine_to_coarse() -> None:
+    neck, text = make_neck(3), make_text(2)
+    fine, middle, coarse = make_levels((8, 16, 32), 64, 96)
+
+    def doubled(level: Tensor) -> Tensor:
+        return level.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+
+    middle_down = neck.top_down[0](torch.cat([doubled(coarse), middle], dim=1), text)
+    fine_up = neck.top_down[1](torch.cat([doubled(middle_down), fine], dim=1), text)
+    middle_up = neck.bottom_up[0](torch.cat([neck.downsample[0](fine_up), middle_down], dim=1), text)
+    coarse_up = neck.bottom_up[1](torch.cat([neck.downsample[1](middle_up), coarse], dim=1), text)
+    for fused, expected in zip(
+        neck((fine, middle, coarse), text), (fine_up, middle_up, coarse_up), strict=True
+    ):
+        torch.testing.assert_close(fused, expected)
+
+
+def test_a_block_merges_its_halves_the_bottleneck_and_what_the_text_weighs() -> None:
+    block, text = make_neck(2).top_down[0], make_text(2)
+    feature = torch.randn(1, 2 * CHANNELS, 4, 4)
+    halves = block.split(feature)
+    deep = block.bottleneck(halves[:, CHANNELS // 2 :])
+    expected = block.merge(torch.cat([halves, deep, block.attention(deep, text)], dim=1))
+    torch.testing.assert_close(block(feature, text), expected)
+
+
 def test_order_of_prompts_does_not_matter() -> None:
     neck, levels, text = make_neck(3), make_levels((8, 16, 32), 64, 64), make_text(5)
     for a, b in zip(neck(levels, text), neck(levels, text.flip(0)), strict=True):

@@ -9,7 +9,9 @@ from torch import nn
 from rtvp.config import StageConfig
 from rtvp.train.optim import MovingAverage, learning_rate_factor, make_optimizer
 
-STAGE = StageConfig(steps=100, warmup_steps=10, final_share=0.01, learning_rate=2e-3, encoder_learning_rate=3e-4)
+STAGE = StageConfig(
+    steps=100, warmup_steps=10, final_share=0.01, learning_rate=2e-3, encoder_learning_rate=3e-4
+)
 
 
 class Model(nn.Module):
@@ -69,7 +71,9 @@ def test_schedule_without_warm_up_and_shorter_than_it() -> None:
     assert learning_rate_factor(0, plain) == 1.0
     short = STAGE.model_copy(update={"steps": 3, "warmup_steps": 200})
     assert [learning_rate_factor(step, short) for step in range(3)] == [1 / 200, 2 / 200, 3 / 200]
-    assert all(math.isfinite(learning_rate_factor(s, STAGE.model_copy(update={"steps": 10}))) for s in range(12))
+    assert all(
+        math.isfinite(learning_rate_factor(s, STAGE.model_copy(update={"steps": 10}))) for s in range(12)
+    )
 
 
 def test_average_equals_the_formula() -> None:
@@ -86,7 +90,9 @@ def test_average_equals_the_formula() -> None:
         decay = min(0.5, (1 + step) / (10 + step))
         for name, value in model.state_dict().items():
             counter = name.endswith("num_batches_tracked")
-            expected[name] = value.double() if counter else decay * expected[name] + (1 - decay) * value.double()
+            expected[name] = (
+                value.double() if counter else decay * expected[name] + (1 - decay) * value.double()
+            )
     assert average.state().keys() == model.state_dict().keys()
     for name, value in average.state().items():
         torch.testing.assert_close(value.double(), expected[name], msg=name)

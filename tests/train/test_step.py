@@ -190,7 +190,9 @@ def test_the_expert_is_asked_about_its_own_classes_alone(make_step: MakeStep, ba
     """A name that is none of its classes, such as a phrase, changes nothing for it."""
     expert = make_step().expert
     assert expert is not None
-    extra = [torch.cat([t.positives, torch.ones(len(t.positives), 1, dtype=torch.bool)], 1) for t in batch.targets]
+    extra = [
+        torch.cat([t.positives, torch.ones(len(t.positives), 1, dtype=torch.bool)], 1) for t in batch.targets
+    ]
     targets = [Target(t.boxes_xyxy, p) for t, p in zip(batch.targets, extra, strict=True)]
     wider = batch._replace(
         targets=tuple(targets),

@@ -94,7 +94,10 @@ def test_names_that_are_not_asked_for_are_not_missed(records: list[ImageRecord])
     sources = {"red": records, "green": records[1:3]}
     names = {"red": ("red mark",), "green": ("green mark",)}
     outcomes = dict(validate(MarkDetector(), MarkEncoder(), sources, names, SIZE))  # type: ignore[arg-type]
-    assert {source: outcome.figures()["boxes"] for source, outcome in outcomes.items()} == {"red": 3, "green": 1}
+    assert {source: outcome.figures()["boxes"] for source, outcome in outcomes.items()} == {
+        "red": 3,
+        "green": 1,
+    }
     assert {outcome.figures()["AP"] for outcome in outcomes.values()} == {1.0}
 
 

@@ -43,6 +43,7 @@ class BatchSettings:
         synthetic_share: share of generated images.
         balance: sources are drawn with a weight of (number of images) ** balance.
         scale_range: size of the picture relative to filling the input.
+        turn_share: share of the pictures that are turned by quarter turns.
         max_negatives: names a batch holds beyond those its images annotate.
         seed: batch i is a function of (seed, i) alone.
     """
@@ -52,6 +53,7 @@ class BatchSettings:
     synthetic_share: float = 0.15
     balance: float = 0.5
     scale_range: tuple[float, float] = (0.7, 1.4)
+    turn_share: float = 0.2
     max_negatives: int = 16
     seed: int = 0
 
@@ -114,7 +116,9 @@ class TrainingBatches(Dataset[Batch]):
         boxes = np.array([a.box_xyxy for a in record.annotations], np.float32).reshape(-1, 4)
         height, width = image.shape[:2]
         boxes *= np.array([width / record.width, height / record.height] * 2, np.float32)
-        matrix = random_geometry(rng, height, width, size, self.settings.scale_range)
+        matrix = random_geometry(
+            rng, height, width, size, self.settings.scale_range, self.settings.turn_share
+        )
         warped = warp(image, boxes, matrix, size)
         names = tuple(frozenset({record.annotations[i].name, GENERIC_NAME}) for i in warped.kept)
         known = None if not record.annotations else source.vocabulary | {GENERIC_NAME}

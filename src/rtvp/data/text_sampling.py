@@ -15,7 +15,7 @@ def sample_texts(rng: np.random.Generator, name: str, descriptions: Mapping[str,
     Users write bare names as well as descriptions, so the model must meet both.
     """
     known = tuple(descriptions.get(name, ()))
-    if not known or rng.random() < 0.4:
+    if not known or rng.random() < 0.6:
         return Prompt(name)
     if rng.random() < 0.5:
         return Prompt(name, known)

@@ -25,16 +25,22 @@ class Warped(NamedTuple):
 
 
 def random_geometry(
-    rng: np.random.Generator, height: int, width: int, size: int, scale_range: tuple[float, float]
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    size: int,
+    scale_range: tuple[float, float],
+    turn_share: float = 1.0,
 ) -> NDArray[np.float32]:
     """A random 2x3 affine map from the original to a square of ``size`` px.
 
-    Flip and quarter turns (all eight, equally likely), scale relative to fitting the longest side into the
-    square, and a place: the picture lies anywhere in the square, or the square anywhere in the picture.
+    Mirrored in half of the cases; turned by a random number of quarter turns in ``turn_share`` of them; scaled
+    relative to fitting the longest side into the square; and placed: the picture lies anywhere in the square,
+    or the square anywhere in the picture.
     """
     fit = size / max(height, width)
     scale = fit * float(np.exp(rng.uniform(np.log(scale_range[0]), np.log(scale_range[1]))))
-    turn = _QUARTER_TURNS[rng.integers(4)]
+    turn = _QUARTER_TURNS[rng.integers(4) if rng.random() < turn_share else 0]
     if rng.random() < 0.5:
         turn = turn @ np.array([[-1.0, 0.0], [0.0, 1.0]])
     linear = scale * turn

@@ -21,9 +21,7 @@ class OperatingPoint(NamedTuple):
     f1: float
 
 
-def best_f1(
-    truth: Sequence[Sequence[Truth]], predictions: Sequence[Sequence[Prediction]]
-) -> OperatingPoint:
+def best_f1(truth: Sequence[Sequence[Truth]], predictions: Sequence[Sequence[Prediction]]) -> OperatingPoint:
     """The threshold with the largest F1, detections matched to boxes of their name at IoU 0.5, best score first.
 
     Args:

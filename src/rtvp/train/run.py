@@ -165,6 +165,7 @@ def _batches(config: TrainConfig, stage: StageConfig, train: Split, seed: int) -
         data.synthetic_share,
         data.balance,
         data.scale_range,
+        data.turn_share,
         data.max_negatives,
         seed,
     )

@@ -1,4 +1,4 @@
-"""The paper's configuration, Mobile-SAM and CLIP: builds, reads files of the official formats, learns, detects.
+"""The paper's configuration, Mobile-SAM and CLIP: builds, reads official formats, learns, detects.
 
 The files are written here with random weights; the input and the widths are small, for speed.
 """

@@ -52,6 +52,5 @@ def test_every_wording_occurs_and_no_other() -> None:
 
 def test_a_name_without_descriptions_stands_alone() -> None:
     rng = np.random.default_rng(0)
-    assert {sample_texts(rng, "odd thing", {"scratch": ("line",)}) for _ in range(20)} == {
-        Prompt("odd thing")
-    }
+    drawn = {sample_texts(rng, "odd thing", {"scratch": ("line",)}) for _ in range(20)}
+    assert drawn == {Prompt("odd thing")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -29,9 +30,7 @@ class SmallEncoder(ImageEncoder):
         super().__init__((8, 16, 32), (8, 12, 16), (127.0,) * 3, (64.0,) * 3)
         self.stem = nn.Conv2d(3, 8, 8, stride=4, padding=2)
         widths = (8, *self.channels)
-        self.stages = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.stages = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         maps = [self.stem(self.normalise(images))]
@@ -42,7 +41,7 @@ class SmallEncoder(ImageEncoder):
 
 @pytest.fixture
 def make_step() -> Callable[..., RTVPStep]:
-    """Builds a step: of the configuration with ``changes``, with or without an expert, encoders frozen or not."""
+    """Builds a step: the configuration with ``changes``, with or without expert, encoders frozen or not."""
 
     def make(
         expert: bool = True,
@@ -54,7 +53,7 @@ def make_step() -> Callable[..., RTVPStep]:
     ) -> RTVPStep:
         torch.manual_seed(0)
         losses = losses or LossWeights()
-        # With 4 bins a fresh head predicts boxes of about two strides: every level then has its box in the batch.
+        # With 4 bins a fresh head predicts boxes of two strides: every level has its box in the batch.
         small = {"text_width": WIDTH, "channels": 16, "distance_bins": 4}
         config = DetectorConfig.model_validate({**small, **changes})
         encoder = SmallEncoder().freeze() if frozen else SmallEncoder()

@@ -28,7 +28,8 @@ def write_samples(folder: Path, count: int, size: int = 640, seed: int = 0) -> P
     Returns:
         The label file.
     """
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     (folder / "images").mkdir(parents=True, exist_ok=True)
     samples = [generate(seed + i, size, size, good=i % GOOD_EVERY == GOOD_EVERY - 1) for i in range(count)]
     shown = sorted({defect.name for sample in samples for defect in sample.defects}, key=DEFECT_NAMES.index)

@@ -34,9 +34,9 @@ def random_geometry(
 ) -> NDArray[np.float32]:
     """A random 2x3 affine map from the original to a square of ``size`` px.
 
-    Mirrored in half of the cases; turned by a random number of quarter turns in ``turn_share`` of them; scaled
-    relative to fitting the longest side into the square; and placed: the picture lies anywhere in the square,
-    or the square anywhere in the picture.
+    Mirrored in half of the cases; turned by a random number of quarter turns in ``turn_share`` of them;
+    scaled relative to fitting the longest side into the square; and placed: the picture lies anywhere in the
+    square, or the square anywhere in the picture.
     """
     fit = size / max(height, width)
     scale = fit * float(np.exp(rng.uniform(np.log(scale_range[0]), np.log(scale_range[1]))))

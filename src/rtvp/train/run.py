@@ -179,8 +179,7 @@ def _pretrain_expert(
         return None
     image_encoder = IMAGE_ENCODERS[config.expert.image_encoder]()
     _load_encoder_weights(image_encoder, config.image_encoder_weights)
-    names = {name for source in train for name in source_table()[source].categories}
-    classes = sorted(names | set(DEFECT_NAMES) | {GENERIC_NAME})
+    classes = sorted(_seen_names(config) | {GENERIC_NAME})
     model = config.detector
     expert = Expert(
         image_encoder, len(classes), model.channels, model.strides, model.head_strides, model.distance_bins
@@ -193,6 +192,11 @@ def _pretrain_expert(
         detector.image_encoder.load_state_dict(image_encoder.state_dict())
         expert.image_encoder = detector.image_encoder
     return step
+
+
+def _seen_names(config: TrainConfig) -> set[str]:
+    names = {name for source in config.data.sources for name in source_table()[source].categories}
+    return names | set(DEFECT_NAMES) if config.data.synthetic_share else names
 
 
 def _expert_losses(module: nn.Module, batch: Batch, step: int) -> Losses:
@@ -234,7 +238,7 @@ def _validate(
         The figures, per part and source, and the threshold with the best F1 over all validation images.
     """
     table, size = source_table(), config.detector.input_size
-    seen = {name for source in config.data.sources for name in table[source].categories} | set(DEFECT_NAMES)
+    seen = _seen_names(config)
     names = {name: table[name].categories for name in validation}
     names |= {name: tuple(n for n in table[name].categories if n in seen) for name in held_out}
     figures: dict[str, Any] = {"input_size": size, "validation": {}, "held_out": {}}

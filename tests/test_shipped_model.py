@@ -1,0 +1,96 @@
+"""The model in the package: whole, small, offline, and of use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import rtvp
+from rtvp.config import TrainConfig, load_config
+from rtvp.data.synthetic import DEFECT_NAMES, generate
+from rtvp.evaluate.threshold import MATCH_IOU
+from rtvp.losses.boxes import pairwise_iou
+from rtvp.mmio.sources import load_source, source_table
+from rtvp.mmio.splits import split_by_group
+from rtvp.models.build import load_detector
+from rtvp.models.text_encoder import make_text_encoder
+from rtvp.models.weights import SHIPPED, find
+from rtvp.train.validate import validate
+
+CONFIG = Path(__file__).parent.parent / "configs" / "shipped.yaml"
+UNSEEN_SEED = 2**32  # training draws seeds below 2**31
+
+
+@pytest.fixture(scope="module")
+def detector() -> rtvp.Detector:
+    return rtvp.load()
+
+
+def test_is_whole_and_small() -> None:
+    path = find(SHIPPED)
+    facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == facts["sha256"]
+    assert path.stat().st_size == facts["size"] <= 12 * 2**20
+
+
+def test_is_the_model_of_its_configuration() -> None:
+    _, config, metadata = load_detector(find(SHIPPED))
+    wanted = load_config(CONFIG, TrainConfig)
+    assert config == wanted.detector
+    assert metadata["trained_on"] == ", ".join(wanted.data.sources)
+    assert not set(wanted.data.sources) & set(wanted.data.held_out)
+
+
+def test_takes_a_hundred_prompts(detector: rtvp.Detector) -> None:
+    prompts = [f"kind {number} of defect" for number in range(100)]
+    result = detector.detect(generate(1, 96, 160, good=False).image, prompts, threshold=0.0)
+    assert set(result.labels) <= set(prompts)
+    assert np.isfinite(result.boxes_xyxy).all()
+
+
+def test_the_same_picture_gives_the_same_boxes(detector: rtvp.Detector) -> None:
+    picture = generate(2, 256, 256, good=False).image
+    first, second = (detector.detect(picture, ["scratch", "hole"], threshold=0.01) for _ in range(2))
+    assert np.array_equal(first.boxes_xyxy, second.boxes_xyxy)
+    assert np.array_equal(first.scores, second.scores)
+
+
+@pytest.mark.slow
+def test_finds_most_defects_of_generated_pictures(detector: rtvp.Detector) -> None:
+    """Any defect, boxed; and named, asked for the names that the picture shows and ten that it does not."""
+    boxed = named = total = 0
+    for number in range(30):
+        sample = generate(UNSEEN_SEED + number, 448, 448, good=False)
+        shown = {defect.name for defect in sample.defects}
+        prompts = sorted(shown | set(DEFECT_NAMES[:10]))
+        result = detector.detect(sample.image, prompts, threshold=0.05)
+        wanted = torch.tensor([defect.box_xyxy for defect in sample.defects]).float()
+        hit = pairwise_iou(wanted, torch.from_numpy(result.boxes_xyxy)) >= MATCH_IOU
+        right = np.array([[label == defect.name for label in result.labels] for defect in sample.defects])
+        boxed += int(hit.any(dim=1).sum())
+        named += int((hit.numpy() & right.reshape(hit.shape)).any(axis=1).sum())
+        total += len(wanted)
+    assert boxed > 0.5 * total
+    assert named > 0.4 * total
+
+
+@pytest.mark.slow
+def test_finds_defects_on_real_photographs(detector: rtvp.Detector) -> None:
+    root = os.environ.get("RTVP_DATA")
+    if not root or not Path(root).is_dir():
+        pytest.skip("needs the folder of the public data sets: set RTVP_DATA")
+    images = {
+        name: split_by_group(load_source(Path(root), name).images)[1] for name in ("fabric-hole", "garment-dirt")
+    }
+    names = {name: source_table()[name].categories for name in images}
+    network, config, _ = load_detector(find(SHIPPED))
+    encoder = make_text_encoder(config.text_encoder)
+    outcomes = dict(validate(network, encoder, images, names, config.input_size))
+    assert outcomes["fabric-hole"].figures()["AP50"] > 0.5
+    assert outcomes["garment-dirt"].figures()["AP50"] > 0.2

@@ -46,6 +46,20 @@ def test_every_text_is_encoded_once(encoder: LengthEncoder) -> None:
     assert encoder.asked == ["scratch", "dent", "crack"]
 
 
+def test_an_answer_does_not_depend_on_what_is_asked_beside_it(encoder: LengthEncoder) -> None:
+    """Encoders pad short texts to the longest of a batch; the digits of a resumed run would differ."""
+    batches: list[int] = []
+    encode = encoder.encode
+
+    def counted(texts: Sequence[str]) -> Tensor:
+        batches.append(len(texts))
+        return encode(texts)
+
+    encoder.encode = counted  # type: ignore[method-assign]
+    RememberingTextEncoder(encoder).encode(["dent", "a very long groove", "dent", "crease"])
+    assert batches == [1, 1, 1]
+
+
 def test_serves_prompts(encoder: LengthEncoder) -> None:
     prompts = [Prompt("scratch", ("a groove",)), Prompt("dent")]
     remembering = RememberingTextEncoder(encoder)

@@ -23,7 +23,9 @@ class RememberingTextEncoder:
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """N texts to [N, width] float32 of unit L2 norm."""
-        missing = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if missing:
-            self._known |= dict(zip(missing, self.encoder.encode(missing), strict=True))
+        # One by one: beside longer texts a text is padded, which changes its last digits. So it would matter
+        # which texts came together, and a run that was resumed would differ from an unbroken one.
+        for text in texts:
+            if text not in self._known:
+                self._known[text] = self.encoder.encode([text])[0]
         return torch.stack([self._known[text] for text in texts])

@@ -18,6 +18,7 @@ from rtvp.types import Batch
 
 COLOURS = {"crack": (250, 20, 20), "weld pore": (20, 250, 20), "dirty mark": (20, 20, 250)}
 SETTINGS = BatchSettings(batch_size=4, sizes=(64,), synthetic_share=0.0, max_negatives=3, seed=5)
+RARELY = 1e-9  # share of generated pictures: none is drawn, but their names are known
 DESCRIPTIONS = {"crack": ("thin dark line",), "held-out rust": ("brown crust",)}
 
 
@@ -159,7 +160,8 @@ def test_a_source_speaks_only_for_its_own_names(welds: TrainingSource, garments:
 
 
 def test_good_pictures_are_without_every_name(good: TrainingSource, garments: TrainingSource) -> None:
-    batch = make(good, synthetic_share=0.0)[0]
+    batch = make(good, synthetic_share=RARELY)[0]
+    assert len(batch.prompts) == 1 + SETTINGS.max_negatives
     assert batch.annotated.all()
     assert all(len(target.boxes_xyxy) == 0 for target in batch.targets)
     mixed = make(good, garments, balance=0.0)[1]
@@ -169,7 +171,8 @@ def test_good_pictures_are_without_every_name(good: TrainingSource, garments: Tr
 
 def test_a_picture_whose_boxes_were_cut_away_is_not_good(tmp_path: Path) -> None:
     record = write_record(tmp_path / "corner.png", (200, 200), {"crack": (0, 0, 20, 20)})
-    batches = make(TrainingSource("corner", (record,), frozenset({"crack"})), scale_range=(3.0, 4.0))
+    source = TrainingSource("corner", (record,), frozenset({"crack"}))
+    batches = make(source, scale_range=(3.0, 4.0), synthetic_share=RARELY)
     empty = [
         annotated
         for batch in (batches[i] for i in range(6))
@@ -228,12 +231,11 @@ def test_names_that_are_held_out_are_never_asked(welds: TrainingSource, garments
 
 
 def test_negatives_are_few_and_vary(garments: TrainingSource) -> None:
-    rarely = 1e-9  # generated pictures are possible, so their names are known
-    batches = make(garments, synthetic_share=rarely)
+    batches = make(garments, synthetic_share=RARELY)
     others = [set(names_of(batches[i])) - {GENERIC_NAME, "dirty mark"} for i in range(12)]
     assert {len(names) for names in others} == {3}
     assert len(set().union(*others)) > 10
-    without = make(garments, synthetic_share=rarely, max_negatives=0)
+    without = make(garments, synthetic_share=RARELY, max_negatives=0)
     assert set(names_of(without[0])) == {GENERIC_NAME, "dirty mark"}
 
 

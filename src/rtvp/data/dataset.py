@@ -93,7 +93,7 @@ class TrainingBatches(Dataset[Batch]):
         self.weights = weights / weights.sum()
         longest = int(max(settings.sizes) * settings.scale_range[1])
         self.pixels = [[_read_small(record, longest) for record in source.images] for source in sources]
-        # Names of generated defects count as seen only where such pictures are: no text reaches training unasked.
+        # Names of generated defects are seen names only where such pictures are trained on.
         generated = frozenset(DEFECT_NAMES) if settings.synthetic_share else frozenset()
         self.all_names = sorted(generated.union(*(source.vocabulary for source in sources)))
 

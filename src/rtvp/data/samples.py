@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ GOOD_EVERY = 4  # one picture in four shows a part without defects
 
 
 def write_samples(folder: Path, count: int, size: int = 640, seed: int = 0) -> Path:
-    """Write ``count`` generated pictures to ``folder``/images and their labels to ``folder``/instances.json (COCO).
+    """Write ``count`` generated pictures to ``folder``/images, labels to ``folder``/instances.json (COCO).
 
     The labels name only the defects that occur, so that ``rtvp detect --coco`` is prompted with those.
 
@@ -38,7 +37,7 @@ def write_samples(folder: Path, count: int, size: int = 640, seed: int = 0) -> P
         name = f"{number:03d}_{sample.surface.replace(' ', '_')}.png"
         temporary = folder / "images" / f".{name}.part"
         Image.fromarray(sample.image).save(temporary, format="PNG")
-        os.replace(temporary, folder / "images" / name)
+        temporary.replace(folder / "images" / name)
         images.append({"id": number, "file_name": name, "width": size, "height": size})
         for defect in sample.defects:
             x1, y1, x2, y2 = defect.box_xyxy
@@ -57,5 +56,5 @@ def write_samples(folder: Path, count: int, size: int = 640, seed: int = 0) -> P
     path = folder / "instances.json"
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
     return path

@@ -22,7 +22,7 @@ class OperatingPoint(NamedTuple):
 
 
 def best_f1(truth: Sequence[Sequence[Truth]], predictions: Sequence[Sequence[Prediction]]) -> OperatingPoint:
-    """The threshold with the largest F1, detections matched to boxes of their name at IoU 0.5, best score first.
+    """The threshold with the largest F1; detections match boxes of their name at IoU 0.5, best score first.
 
     Args:
         truth: per image, the labelled boxes; an image without any is known to be good.

@@ -17,7 +17,7 @@ def postprocess(
     output: DetectorOutput,
     letterboxes: Sequence[Letterbox],
     score_threshold: float,
-    iou_threshold: float = 0.6,
+    iou_threshold: float = 0.5,
     max_detections: int = 300,
 ) -> list[Detections]:
     """Decode, suppress within each prompt, keep the best, scale back.

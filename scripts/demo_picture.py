@@ -1,6 +1,6 @@
 """The README's picture: the first six results of `make demo`, side by side.
 
-    python scripts/demo_picture.py demo/found docs/images/demo.jpg
+python scripts/demo_picture.py demo/found docs/images/demo.jpg
 """
 
 from __future__ import annotations

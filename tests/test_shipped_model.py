@@ -86,7 +86,8 @@ def test_finds_defects_on_real_photographs(detector: rtvp.Detector) -> None:
     if not root or not Path(root).is_dir():
         pytest.skip("needs the folder of the public data sets: set RTVP_DATA")
     images = {
-        name: split_by_group(load_source(Path(root), name).images)[1] for name in ("fabric-hole", "garment-dirt")
+        name: split_by_group(load_source(Path(root), name).images)[1]
+        for name in ("fabric-hole", "garment-dirt")
     }
     names = {name: source_table()[name].categories for name in images}
     network, config, _ = load_detector(find(SHIPPED))

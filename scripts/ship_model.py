@@ -1,4 +1,4 @@
-"""Put the outcome of a training run into the package: its checkpoint, its hash, and its raw logs for the docs.
+"""Put the outcome of a training run into the package: checkpoint, hash, and the raw logs for the docs.
 
 python scripts/ship_model.py runs/shipped
 """

@@ -159,7 +159,7 @@ def samples(
     size: Annotated[int, typer.Option(min=64, max=4096, help="Side of a picture, px.")] = 640,
     seed: Annotated[int, typer.Option(min=0, help="Other seeds give other pictures.")] = 0,
 ) -> None:
-    """Write generated pictures of parts with and without defects, and their labels, to try `rtvp detect` on."""
+    """Write generated pictures of parts, good and defective, and their labels, to try `rtvp detect` on."""
     from rtvp.data.samples import write_samples
 
     print(write_samples(out, count, size, seed))

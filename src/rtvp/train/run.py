@@ -23,7 +23,7 @@ from rtvp.evaluate.threshold import best_f1
 from rtvp.mmio.schema import ImageRecord
 from rtvp.mmio.sources import load_source, source_table
 from rtvp.mmio.splits import split_by_group
-from rtvp.models.build import build_detector, save_detector
+from rtvp.models.build import build_detector, load_detector, save_detector
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.expert import Expert
 from rtvp.models.image_encoder import (
@@ -76,12 +76,14 @@ def run_training(config_path: Path, out: Path, root: Path) -> Path:
     _claim(out, config)  # not before all is found to be there: a folder of a failed start would be in the way
     expert = _pretrain_expert(config, fabric, detector, train, out)
     _train_detector(config, fabric, detector, expert, encoder, train, out)
-    detector.eval()
-    figures, threshold = _validate(config, detector, encoder, validation, held_out)
-    _write_json(out / "validation.json", figures)
     checkpoint = out / "detector.safetensors"
-    metadata = {"trained_on": ", ".join(config.data.sources), "threshold": f"{threshold:.3f}"}
+    metadata = {"trained_on": ", ".join(config.data.sources)}
     save_detector(checkpoint, detector, config.detector, metadata)
+    # What is measured is the file, whose weights are rounded to half precision, not what it was made from.
+    saved, _, _ = load_detector(checkpoint)
+    figures, threshold = _validate(config, saved, encoder, validation, held_out)
+    _write_json(out / "validation.json", figures)
+    save_detector(checkpoint, saved, config.detector, {**metadata, "threshold": f"{threshold:.3f}"})
     return checkpoint
 
 

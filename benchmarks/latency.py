@@ -2,8 +2,8 @@
 
     python benchmarks/latency.py [--size 640] [--prompts 10] [--threads 2] [--repeats 20] [--json FILE]
 
-Each figure is the median over the repeats, with the fastest and the slowest. Start-up is measured in processes
-of their own: from the start of Python to the first result, with and without cached text embeddings.
+Each figure is the median over the repeats, with the fastest and the slowest. Start-up is measured in runs
+of its own: from the start of Python to the first result, with and without cached text embeddings.
 """
 
 from __future__ import annotations

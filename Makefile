@@ -15,8 +15,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: $(INSTALLED)
 	$(BIN)/rtvp samples demo/samples --count 12
-	$(BIN)/rtvp detect --coco demo/samples/instances.json --images demo/samples/images --out demo/found --explain
-	@echo "Open the pictures in demo/found; the labels they should show are in demo/samples/instances.json."
+	$(BIN)/rtvp detect demo/samples/images --prompts defect --out demo/found --explain
+	$(BIN)/rtvp detect --coco demo/samples/instances.json --images demo/samples/images --out demo/named
+	@echo "Pictures: demo/found asks for any defect, demo/named for each by its name; labels: demo/samples/instances.json."
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow"

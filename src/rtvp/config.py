@@ -148,7 +148,10 @@ class StageConfig(StrictModel):
         default=(384,), min_length=1, description="sides of the input, px; one is drawn a batch"
     )
     learning_rate: float = Field(default=2e-3, gt=0)
-    encoder_learning_rate: float = Field(default=2e-4, gt=0, description="of an encoder that is not frozen")
+    encoder_learning_rate: float = Field(default=2e-4, gt=0, description="of what learns in an encoder")
+    thaw_beyond: int | None = Field(
+        default=None, description="stride, px; the blocks of the frozen encoder behind it learn in this stage"
+    )
     weight_decay: float = Field(default=0.025, ge=0)
     warmup_steps: int = Field(default=200, ge=0)
     final_share: float = Field(default=0.01, ge=0, le=1, description="last learning rate / first (cosine)")
@@ -183,6 +186,9 @@ class TrainConfig(StrictModel):
     detector: DetectorConfig = DetectorConfig()
     image_encoder_weights: str = Field(
         default="packaged", description="packaged (EfficientNet), or the path of the official mobile_sam.pt"
+    )
+    start_from: str | None = Field(
+        default=None, description="path of an RTVP checkpoint, whose weights are trained on"
     )
     data: DataConfig
     expert: ExpertConfig | None = None

@@ -195,10 +195,12 @@ def test_generated_pictures_carry_their_phrases() -> None:
             for positives in target.positives:
                 held = {names[k] for k in positives.nonzero().flatten()}
                 (name,) = held & set(DEFECT_NAMES)
-                assert GENERIC_NAME in held and len(held - {name, GENERIC_NAME}) <= 1
-                for phrase in held - {name, GENERIC_NAME}:
-                    assert phrase.endswith(f" {name}")
-                    phrased += 1
+                assert GENERIC_NAME in held
+                longest = max(held - {GENERIC_NAME}, key=len)
+                # Whatever is a "thin dark scratch" is a "dark scratch" too, and nothing else.
+                said = {phrase for phrase in phrases if set(phrase.split()) <= set(longest.split())}
+                assert held - {name, GENERIC_NAME} <= said
+                phrased += longest != name
                 own |= held
             assert own <= known
             if len(target.boxes_xyxy):

@@ -265,6 +265,8 @@ def test_a_folder_holds_one_run(finished: Path, train: Train) -> None:
         ),
         ({"expert.image_encoder": "resnet"}, "expert.image_encoder: expected one of .*'resnet'"),
         ({"training.stpes": 3}, "training.stpes"),
+        ({"training.thaw_beyond": 32}, "expected a stride out of 4, 8, 16, 32 that blocks follow, got 32"),
+        ({"start_from": "nowhere/detector.safetensors"}, "no checkpoint at nowhere/detector.safetensors"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_done(
@@ -274,6 +276,29 @@ def test_mistakes_are_named_before_anything_is_done(
         train(tmp_path / "run", changes)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_is_trained_on(finished: Path, train: Train, tmp_path: Path) -> None:
+    start = finished / "detector.safetensors"
+    changes = {
+        "start_from": str(start),
+        "training.thaw_beyond": 8,
+        "training.learning_rate": 1e-7,
+        "training.encoder_learning_rate": 1e-7,
+        "training.weight_decay": 0.0,
+    }
+    later = load_file(train(tmp_path / "run", {**changes, "expert": None}))
+    first = load_file(start)
+    weights = [name for name in first if not name.endswith(("running_mean", "running_var"))]
+    assert all(torch.allclose(later[name], first[name], atol=1e-2) for name in weights)
+    frozen = [name for name in first if name.startswith("image_encoder.blocks.4.")]
+    assert frozen and all(torch.equal(later[name], first[name]) for name in frozen)
+
+
+def test_a_checkpoint_of_another_detector_is_refused(finished: Path, train: Train, tmp_path: Path) -> None:
+    start = str(finished / "detector.safetensors")
+    with pytest.raises(RtvpError, match="start_from: expected a checkpoint of the configured detector"):
+        train(tmp_path / "run", {"start_from": start, "detector.channels": 24})
 
 
 def test_a_set_without_labelled_pictures_is_named(train: Train, tmp_path: Path) -> None:

@@ -129,8 +129,11 @@ class TrainingBatches(Dataset[Batch]):
     def _synthetic(self, rng: np.random.Generator, size: int) -> _Sample:
         sample = generate(int(rng.integers(2**31)), size, size)
         boxes = np.array([d.box_xyxy for d in sample.defects], np.float32).reshape(-1, 4)
-        names = tuple(frozenset({d.name, d.phrase, GENERIC_NAME}) for d in sample.defects)
         phrases = frozenset(d.phrase for d in sample.defects)
+        names = tuple(
+            frozenset({d.name, GENERIC_NAME}) | {p for p in phrases if _says_less(p, d.phrase)}
+            for d in sample.defects
+        )
         known = frozenset(DEFECT_NAMES) | phrases | {GENERIC_NAME} if sample.defects else None
         return _Sample(random_photometry(rng, sample.image), boxes, names, known)
 
@@ -148,6 +151,11 @@ class TrainingBatches(Dataset[Batch]):
         prompts: list[Prompt] = [sample_texts(rng, name, self.descriptions) for name in vocabulary]
         images = torch.from_numpy(np.stack([sample.image for sample in samples])).permute(0, 3, 1, 2)
         return Batch(images.contiguous(), tuple(targets), tuple(prompts), torch.from_numpy(annotated))
+
+
+def _says_less(phrase: str, other: str) -> bool:
+    """Whether whatever is ``other`` is ``phrase`` too: a "thin dark scratch" is a "dark scratch"."""
+    return set(phrase.split()) <= set(other.split())
 
 
 def _read_small(record: ImageRecord, longest: int) -> NDArray[np.uint8]:

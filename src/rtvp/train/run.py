@@ -71,8 +71,7 @@ def run_training(config_path: Path, out: Path, root: Path) -> Path:
     train, validation = _split(config, root)
     held_out = {name: _load(root, name) for name in config.data.held_out}
     encoder = _text_encoder(config)
-    detector = build_detector(config.detector)
-    _load_encoder_weights(detector.image_encoder, config.image_encoder_weights)
+    detector = _start(config)
     _claim(out, config)  # not before all is found to be there: a folder of a failed start would be in the way
     expert = _pretrain_expert(config, fabric, detector, train, out)
     _train_detector(config, fabric, detector, expert, encoder, train, out)
@@ -138,6 +137,24 @@ def _text_encoder(config: TrainConfig) -> RememberingTextEncoder:
             f"got {config.detector.text_width}"
         )
     return encoder
+
+
+def _start(config: TrainConfig) -> RTVPDetector:
+    """The detector with the weights that training begins with."""
+    if config.start_from is None:
+        detector = build_detector(config.detector)
+        _load_encoder_weights(detector.image_encoder, config.image_encoder_weights)
+    else:
+        detector, found, _ = load_detector(Path(config.start_from))
+        # How large the input usually is decides nothing about the shape of the weights.
+        if found.model_copy(update={"input_size": config.detector.input_size}) != config.detector:
+            raise RtvpError(
+                f"start_from: expected a checkpoint of the configured detector, and {config.start_from} is "
+                "of another: give `detector` the values in the configuration of the checkpoint's run"
+            )
+    if config.training.thaw_beyond is not None:
+        detector.image_encoder.thaw_beyond(config.training.thaw_beyond)
+    return detector
 
 
 def _load_encoder_weights(encoder: ImageEncoder, weights: str) -> None:

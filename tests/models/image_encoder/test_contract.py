@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rtvp.errors import RtvpError
 from rtvp.models.image_encoder import IMAGE_ENCODERS, ImageEncoder
 
 NAMES = sorted(IMAGE_ENCODERS)
@@ -76,3 +77,28 @@ def test_unfrozen_encoder_follows_its_parent(name: str) -> None:
     parent = nn.ModuleList([make_encoder(name)])
     assert all(module.training for module in parent.train().modules())
     assert not any(module.training for module in parent.eval().modules())
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("efficientnet")])
+def test_late_blocks_of_a_frozen_encoder_can_learn(name: str) -> None:
+    encoder = make_encoder(name)
+    assert encoder.freeze().thaw_beyond(8) is encoder
+    before = dict(encoder.named_buffers())
+    before = {key: value.clone() for key, value in before.items()}
+    nn.ModuleList([encoder]).train()
+    maps = encoder(make_images(2, 64, 96))
+    assert [m.requires_grad for m in maps] == [stride > 8 for stride in encoder.strides]
+    sum((m * torch.randn_like(m)).sum() for m in maps if m.requires_grad).backward()
+    learning = {key for key, parameter in encoder.named_parameters() if parameter.requires_grad}
+    assert learning == {key for key, parameter in encoder.named_parameters() if parameter.grad is not None}
+    first = min(int(key.split(".")[1]) for key in learning)
+    assert first == encoder.output_blocks[encoder.strides.index(8)] + 1
+    assert all(torch.equal(value, before[key]) for key, value in encoder.named_buffers())
+
+
+@pytest.mark.parametrize(
+    ("name", "stride"), [("efficientnet_lite0", 32), ("efficientnet_lite0", 5), ("mobile_sam", 16)]
+)
+def test_a_cut_without_blocks_behind_it_is_refused(name: str, stride: int) -> None:
+    with pytest.raises(RtvpError, match=f"that blocks follow, got {stride}"):
+        make_encoder(name).freeze().thaw_beyond(stride)

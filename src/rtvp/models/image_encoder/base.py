@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from rtvp.errors import RtvpError
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -59,6 +61,28 @@ class ImageEncoder(nn.Module):
         """
         self.frozen = True
         return self.requires_grad_(False).eval()
+
+    def thaw_beyond(self, stride: int) -> Self:
+        """Let the late blocks of a frozen encoder learn: those that work on maps coarser than ``stride`` px.
+
+        Batch statistics stay as they are, and the encoder in eval mode: small batches would spoil them.
+
+        Raises:
+            RtvpError: the encoder has no map of this stride, or none of its blocks lie behind one.
+        """
+        blocks = self.blocks_beyond(stride)
+        if not blocks:
+            known = ", ".join(map(str, self.strides))
+            raise RtvpError(
+                f"{type(self).__name__}: expected a stride out of {known} that blocks follow, got {stride}"
+            )
+        for block in blocks:
+            block.requires_grad_(True)
+        return self
+
+    def blocks_beyond(self, stride: int) -> Sequence[nn.Module]:
+        """The blocks behind the map of ``stride`` px, in order; none where an encoder cannot be cut so."""
+        return ()
 
     def train(self, mode: bool = True) -> Self:
         """As ``nn.Module.train``; a frozen encoder stays in eval mode."""

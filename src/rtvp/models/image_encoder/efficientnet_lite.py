@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -85,6 +86,12 @@ class EfficientNetLite(ImageEncoder):
             if index in self.output_blocks:
                 maps.append(x)
         return tuple(maps)
+
+    def blocks_beyond(self, stride: int) -> Sequence[nn.Module]:
+        """See ``ImageEncoder``."""
+        if stride not in self.strides:
+            return ()
+        return self.blocks[self.output_blocks[self.strides.index(stride)] + 1 :]  # type: ignore[return-value]
 
 
 class InvertedResidual(nn.Module):

@@ -225,3 +225,13 @@ def test_weights_that_do_not_fit_are_refused_by_name(checkpoint: Path) -> None:
             RtvpError, match=r"1 weights do not fit .*first neck\.(top_down\.0\.attention\.bias|more)"
         ):
             load_detector(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused_by_name(checkpoint: Path, value: float) -> None:
+    tensors, (header, _) = load_file(checkpoint), read_parts(checkpoint)
+    name = "neck.top_down.0.attention.bias"
+    tensors[name][0] = value
+    save_file(tensors, checkpoint, metadata=header["__metadata__"])  # type: ignore[arg-type]
+    with pytest.raises(RtvpError, match=r"expected finite weights, got NaN or infinity in neck\.top_down\.0"):
+        load_detector(checkpoint)

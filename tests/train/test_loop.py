@@ -67,7 +67,8 @@ RunStage = Callable[..., Network]
 def run_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStage:
     """Runs a stage of ten steps in a folder, saving every four.
 
-    ``stop_at``: raises at that step; ``drop_at``: the helper goes at that step.
+    ``stop_at``: raises at that step; ``drop_at``: the helper goes at that step; ``diverge_at``: its losses
+    are infinite.
     """
     monkeypatch.setattr("rtvp.train.loop.LOG_EVERY", 2)
 
@@ -76,6 +77,7 @@ def run_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStage:
         seed: int = 0,
         stop_at: int | None = None,
         drop_at: int | None = None,
+        diverge_at: int | None = None,
         monitor: bool = False,
     ) -> Network:
         (tmp_path / folder).mkdir(exist_ok=True)
@@ -91,7 +93,8 @@ def run_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStage:
                 raise InterruptedRunError
             if step == drop_at:
                 network.drop_helper()
-            return module(batch.images.float())  # type: ignore[no-any-return]
+            terms: Losses = module(batch.images.float())
+            return {name: value / 0 if step == diverge_at else value for name, value in terms.items()}
 
         stage.run(compute, on_converged=network.drop_helper)
         return network
@@ -190,6 +193,12 @@ def test_means_are_over_the_steps_that_had_the_term(
     assert [row["reconstruction"] != "" for row in single] == [True] * 3 + [False] * 7
     assert float(pairs[0]["box"]) == pytest.approx((float(single[0]["box"]) + float(single[1]["box"])) / 2)
     assert float(pairs[1]["reconstruction"]) == pytest.approx(float(single[2]["reconstruction"]))
+
+
+def test_divergence_is_named(run_stage: RunStage) -> None:
+    with pytest.raises(RtvpError, match="small: the gradients of step 6 are not finite") as caught:
+        run_stage("diverging", diverge_at=5)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"no state"])

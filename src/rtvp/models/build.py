@@ -98,4 +98,7 @@ def _load_strictly(detector: RTVPDetector, tensors: dict[str, torch.Tensor], pat
             f"{path}: {len(wrong)} weights do not fit the model that its configuration describes, "
             f"first {wrong[0]}: the file was changed or written by another version"
         )
+    damaged = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if damaged:
+        raise RtvpError(f"{path}: expected finite weights, got NaN or infinity in {damaged[0]}: fetch it again")
     detector.load_state_dict(tensors, strict=False)

@@ -73,7 +73,7 @@ class Stage:
                 measure; called at once where that was before the saved state.
 
         Raises:
-            RtvpError: the saved state is damaged, or of another run.
+            RtvpError: the saved state is damaged or of another run, or training diverges.
         """
         raw = make_optimizer(self.module, self.config)
         first = self._resume(raw, on_converged)
@@ -84,7 +84,7 @@ class Stage:
             terms = compute(wrapped, batch, step)
             loss = torch.stack(list(terms.values())).sum()
             self.fabric.backward(loss)
-            self.fabric.clip_gradients(wrapped, optimizer, max_norm=self.config.clip_norm)
+            self._clip(wrapped, optimizer, step)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             self.average.update(self.module)
@@ -93,6 +93,17 @@ class Stage:
             if (step + 1) % self.checkpoint_every == 0 or step + 1 == self.config.steps:
                 self._save(raw, step + 1)
         self.module.load_state_dict(self.average.state(), strict=False)
+
+    def _clip(self, module: Any, optimizer: Any, step: int) -> None:
+        try:
+            self.fabric.clip_gradients(module, optimizer, max_norm=self.config.clip_norm)
+        except RuntimeError as error:
+            if "non-finite" not in str(error):
+                raise
+            raise RtvpError(
+                f"{self.name}: the gradients of step {step + 1} are not finite, so training has diverged: lower "
+                f"learning_rate or clip_norm and start again from {self.state_path}, if it is there"
+            ) from error
 
     def _watch(self, terms: Losses, on_converged: Callable[[], None] | None) -> None:
         if self.monitor is None or on_converged is None or "reconstruction" not in terms:

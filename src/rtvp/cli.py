@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from rtvp import __version__
 from rtvp.errors import RtvpError
+from rtvp.terminal import make_console, make_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -174,8 +173,8 @@ def list_known() -> None:
     for weight in list_weights():
         size = f"{weight.size / 1e6:.1f}" if weight.size else ""
         table.add_row(weight.name, size, weight.licence, weight.source, weight.note)
-    _console().print(table)
-    _console().print("sha256, where the file is one:")
+    make_console().print(table)
+    make_console().print("sha256, where the file is one:")
     for weight in list_weights():
         if weight.sha256:
             print(f"{weight.sha256}  {weight.filename}")
@@ -189,7 +188,7 @@ def fetch_weights(
     """Download a file of weights, unless it is there; prints its path."""
     from rtvp.models.weights import fetch
 
-    with _progress() as progress:
+    with make_progress() as progress:
         task = progress.add_task(name, total=None)
         path = fetch(name, offline, lambda done, total: progress.update(task, completed=done, total=total))
     print(path)
@@ -263,21 +262,9 @@ def _plan(
     return find_images(sources or [], skip=out), wanted, None
 
 
-def _console(stderr: bool = False) -> Console:
-    # What is printed holds names and texts of the user: none of it is markup.
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
-
-
-def _progress() -> Progress:
-    """A bar on stderr if that is a terminal, else nothing."""
-    console = _console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
 @contextmanager
 def _image_progress(total: int) -> Iterator[Callable[[Result | ImageProblem], None]]:
-    with _progress() as progress:
+    with make_progress() as progress:
         task = progress.add_task("images", total=total)
 
         def on_image(result: Result | ImageProblem) -> None:
@@ -293,7 +280,7 @@ def _print_summary(summary: Summary, out: Path) -> None:
     table = Table("prompt", Column("found", justify="right"), box=None)
     for name in summary.names:
         table.add_row(name, str(summary.found[name]))
-    console = _console()
+    console = make_console()
     console.print(table)
     images = summary.ok + summary.not_ok
     broken = f", {summary.broken} could not be read" if summary.broken else ""

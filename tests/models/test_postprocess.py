@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rtvp.models.postprocess import postprocess, suppress
+from rtvp.models.postprocess import postprocess, suppress, vote
 from rtvp.types import Detections, DetectorOutput, Letterbox
 
 SQUARE = Letterbox(width=100, height=100, scale=1.0)
@@ -62,10 +62,10 @@ def test_a_suppressed_box_suppresses_nothing() -> None:
 
 
 def test_overlapping_boxes_of_different_prompts_both_stay() -> None:
-    found = detect([[10, 10, 50, 50], [11, 10, 50, 50]], [[0.9, 0.8], [0.6, 0.3]])
+    found = detect([[10, 10, 50, 50], [11, 10, 50, 50]], [[0.9, 0.0], [0.0, 0.8]])
     assert found.labels.tolist() == [0, 1]
     torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.8]))
-    assert found.boxes_xyxy.tolist() == [[10, 10, 50, 50]] * 2
+    assert found.boxes_xyxy.tolist() == [[10, 10, 50, 50], [11, 10, 50, 50]]
     assert found.labels.dtype == torch.int64
     assert found.boxes_xyxy.dtype == found.scores.dtype == torch.float32
 
@@ -87,6 +87,45 @@ def test_boxes_return_to_the_original_and_stay_inside(scale: float) -> None:
     found = postprocess(output, [letterbox], 0.1)[0]
     expected = torch.tensor([[10.0, 10, 50, 40], [0, 0, 200, 60], [150, 5, 200, 30]])
     torch.testing.assert_close(found.boxes_xyxy, expected)
+
+
+def test_neighbours_of_the_same_prompt_vote_by_their_scores() -> None:
+    boxes = [[0, 0, 40, 40], [4, 0, 44, 40], [0, 0, 60, 60], [60, 60, 90, 90], [4, 0, 44, 40]]
+    scores = [[0.6, 0.0], [0.2, 0.0], [0.1, 0.0], [0.5, 0.0], [0.0, 0.9]]
+    found = detect(boxes, scores, score_threshold=0.3)
+    # 0.6 and 0.2 overlap by 0.82; the third overlaps by 0.44 only; the last is of another prompt.
+    assert found.labels.tolist() == [1, 0, 0]
+    torch.testing.assert_close(
+        found.boxes_xyxy, torch.tensor([[4.0, 0, 44, 40], [1, 0, 41, 40], [60, 60, 90, 90]])
+    )
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 40))
+def test_votes_have_parity_with_loops(seed: int, count: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.rand(count, 2, generator=generator) * 8
+    boxes = torch.cat([corner, corner + 10 + torch.rand(count, 2, generator=generator) * 4], dim=1)
+    scores = torch.rand(count, generator=generator).sort(descending=True).values + 0.01
+    labels = torch.randint(0, 2, (count,), generator=generator)
+    kept = suppress(boxes, labels, 0.5)
+    expected = []
+    for i in kept.tolist():
+        voters = [
+            j
+            for j in range(count)
+            if labels[i] == labels[j] and naive_iou(boxes[i].tolist(), boxes[j].tolist()) > 0.6
+        ]
+        total = sum(float(scores[j]) for j in voters)
+        expected.append(sum(boxes[j] * (float(scores[j]) / total) for j in voters))
+    torch.testing.assert_close(vote(boxes, scores, labels, kept), torch.stack(expected))
+
+
+@pytest.mark.parametrize("threshold", [0.02, 0.2, 0.55])
+def test_the_threshold_decides_which_boxes_are_shown_not_where_they_lie(threshold: float) -> None:
+    boxes = [[0, 0, 40, 40], [4, 0, 44, 40], [0, 3, 40, 43]]
+    found = detect(boxes, [[0.6], [0.3], [0.1]], score_threshold=threshold)
+    torch.testing.assert_close(found.boxes_xyxy[0], torch.tensor([1.2, 0.3, 41.2, 40.3]))
 
 
 def test_boxes_in_the_padding_are_dropped() -> None:

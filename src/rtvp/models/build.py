@@ -100,5 +100,7 @@ def _load_strictly(detector: RTVPDetector, tensors: dict[str, torch.Tensor], pat
         )
     damaged = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if damaged:
-        raise RtvpError(f"{path}: expected finite weights, got NaN or infinity in {damaged[0]}: fetch it again")
+        raise RtvpError(
+            f"{path}: expected finite weights, got NaN or infinity in {damaged[0]}: fetch it again"
+        )
     detector.load_state_dict(tensors, strict=False)

@@ -10,6 +10,7 @@ from torch import Tensor
 from rtvp.losses.boxes import pairwise_iou
 from rtvp.types import Detections, DetectorOutput, Letterbox
 
+VOTING_IOU = 0.6
 MAX_CANDIDATES = 1000  # pairs of cell and prompt that enter the suppression, per image
 
 
@@ -20,7 +21,7 @@ def postprocess(
     iou_threshold: float = 0.5,
     max_detections: int = 300,
 ) -> list[Detections]:
-    """Decode, suppress within each prompt, keep the best, scale back.
+    """Decode, suppress within each prompt, keep the best, average with their neighbours, scale back.
 
     Args:
         output: predictions for B images.
@@ -46,15 +47,17 @@ def _one_image(
 ) -> Detections:
     flat = scores.flatten()  # [A * K]
     best, index = flat.topk(min(MAX_CANDIDATES, flat.numel()))
-    above = best > score_threshold
-    best, index = best[above].cpu(), index[above].cpu()
+    best, index = best.cpu(), index.cpu()
     cell, label = index // scores.shape[1], index % scores.shape[1]
     limit = torch.tensor([letterbox.width, letterbox.height] * 2, dtype=torch.float32)
     original = (boxes.cpu().float()[cell] / letterbox.scale).clamp(min=torch.zeros(4), max=limit)
     solid = ((original[:, 2:] - original[:, :2]) > 0).all(dim=1)  # drops what lay wholly in the padding
     original, best, label = original[solid], best[solid], label[solid]
-    kept = suppress(original, label, iou_threshold)[:max_detections]
-    return Detections(original[kept], best[kept].float(), label[kept])
+    above = int((best > score_threshold).sum())
+    kept = suppress(original[:above], label[:above], iou_threshold)[:max_detections]
+    # Candidates below the threshold vote too: it decides which boxes are shown, not where they lie.
+    voted = vote(original, best, label, kept)
+    return Detections(voted, best[kept].float(), label[kept])
 
 
 def suppress(boxes_xyxy: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
@@ -75,3 +78,25 @@ def suppress(boxes_xyxy: Tensor, labels: Tensor, iou_threshold: float) -> Tensor
         if alive[i]:
             alive[i + 1 :] &= ~rows[i, i + 1 :]
     return torch.from_numpy(alive).nonzero().flatten()
+
+
+def vote(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor, kept: Tensor) -> Tensor:
+    """Box voting (Gidaris and Komodakis 2015): boxes that were suppressed still have a say on the corners.
+
+    A kept box becomes the mean, weighted by score, of all boxes of its label that overlap with it enough,
+    itself among them. Neighbouring cells err independently; their mean errs less.
+
+    Args:
+        boxes_xyxy: [N, 4].
+        scores: [N] above 0.
+        labels: [N].
+        kept: [M] indices of the boxes that were kept.
+
+    Returns:
+        [M, 4].
+    """
+    near = pairwise_iou(boxes_xyxy[kept], boxes_xyxy) > VOTING_IOU
+    near[torch.arange(len(kept)), kept] = True  # itself, however thin
+    # In double precision, so that the mean of equal boxes is that box.
+    weights = (near & (labels[kept, None] == labels[None, :])) * scores.double()
+    return (weights @ boxes_xyxy.double() / weights.sum(dim=1, keepdim=True)).float()

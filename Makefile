@@ -16,7 +16,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	$(BIN)/rtvp samples demo/samples --count 12
 	$(BIN)/rtvp detect demo/samples/images --prompts defect --out demo/found --explain
-	$(BIN)/rtvp detect --coco demo/samples/instances.json --images demo/samples/images --out demo/named
+	$(BIN)/rtvp detect --coco demo/samples/instances.json --images demo/samples/images --threshold 0.08 --out demo/named
 	@echo "Pictures: demo/found asks for any defect, demo/named for each by its name; labels: demo/samples/instances.json."
 
 test: $(INSTALLED)

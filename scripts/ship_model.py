@@ -1,6 +1,6 @@
 """Put the outcome of a training run into the package: checkpoint, hash, and the raw logs for the docs.
 
-python scripts/ship_model.py runs/shipped
+python scripts/ship_model.py runs/continued
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def main() -> None:
     SHIPPED.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     RESULTS.mkdir(parents=True, exist_ok=True)
     for name in ("config.json", "expert.csv", "rtvp.csv", "validation.json"):
-        shutil.copyfile(run / name, RESULTS / name)
+        if (run / name).exists():  # a run without an expert has no log of one
+            shutil.copyfile(run / name, RESULTS / name)
     print(f"{SHIPPED}: {size / 2**20:.1f} MiB, sha256 {facts['sha256']}")
 
 

@@ -62,7 +62,7 @@ def test_the_same_picture_gives_the_same_boxes(detector: rtvp.Detector) -> None:
 
 
 @pytest.mark.slow
-def test_boxes_most_defects_of_generated_pictures_and_names_some(detector: rtvp.Detector) -> None:
+def test_boxes_most_defects_of_generated_pictures_and_names_many(detector: rtvp.Detector) -> None:
     """Any defect, boxed; and named, asked for the names that the picture shows and ten that it does not."""
     boxed = named = total = 0
     for number in range(30):
@@ -76,8 +76,8 @@ def test_boxes_most_defects_of_generated_pictures_and_names_some(detector: rtvp.
         boxed += int(hit.any(dim=1).sum())
         named += int((hit.numpy() & right.reshape(hit.shape)).any(axis=1).sum())
         total += len(wanted)
-    assert boxed > 0.5 * total
-    assert named > 0.1 * total  # names are its weak side: see the model card
+    assert boxed > 0.6 * total
+    assert named > 0.4 * total
 
 
 @pytest.mark.slow
@@ -93,5 +93,5 @@ def test_finds_defects_on_real_photographs(detector: rtvp.Detector) -> None:
     network, config, _ = load_detector(find(SHIPPED))
     encoder = make_text_encoder(config.text_encoder)
     outcomes = dict(validate(network, encoder, images, names, config.input_size))
-    assert outcomes["fabric-hole"].figures()["AP50"] > 0.5
-    assert outcomes["garment-dirt"].figures()["AP50"] > 0.1
+    assert outcomes["fabric-hole"].figures()["AP50"] > 0.8
+    assert outcomes["garment-dirt"].figures()["AP50"] > 0.2

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor, nn
 
 from rtvp.config import DetectorConfig
@@ -87,3 +90,35 @@ def small_detector(
         return detector
 
     return make
+
+
+CLIP_WIDTH = 24
+
+
+def write_tokenizer(folder: Path) -> int:
+    """A byte-level vocabulary with two merges; returns its size."""
+    characters = sorted(ByteLevel.alphabet())
+    entries = [*characters, *(f"{c}</w>" for c in characters), "sc", "ra", "<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({entry: i for i, entry in enumerate(entries)}))
+    (folder / "merges.txt").write_text("#version: 0.2\ns c\nr a\n")
+    return len(entries)
+
+
+@pytest.fixture(scope="module")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny CLIP of both halves with random weights, in the layout of the official ones."""
+    from transformers import CLIPConfig, CLIPModel
+
+    folder = tmp_path_factory.mktemp("clip")
+    vocabulary = write_tokenizer(folder)
+    layers = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    text = {"vocab_size": vocabulary, "bos_token_id": vocabulary - 2, "eos_token_id": vocabulary - 1}
+    torch.manual_seed(0)
+    CLIPModel(
+        CLIPConfig(
+            text_config={**layers, **text, "projection_dim": CLIP_WIDTH},
+            vision_config={**layers, "image_size": 32, "patch_size": 16, "projection_dim": CLIP_WIDTH},
+            projection_dim=CLIP_WIDTH,
+        )
+    ).save_pretrained(folder)
+    return folder

@@ -1,11 +1,9 @@
-import json
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from tokenizers.pre_tokenizers import ByteLevel
 
 from rtvp.errors import RtvpError
 from rtvp.models.text_encoder import ClipText, EmbeddingCache, embed_prompts, make_text_encoder
@@ -15,52 +13,23 @@ WIDTH = 24
 TEXTS = ["scratch", "Oil stain", "", "scratch " * 100]
 
 
-def write_tokenizer(folder: Path) -> int:
-    """A byte-level vocabulary with two merges; returns its size."""
-    characters = sorted(ByteLevel.alphabet())
-    entries = [*characters, *(f"{c}</w>" for c in characters), "sc", "ra", "<|startoftext|>", "<|endoftext|>"]
-    (folder / "vocab.json").write_text(json.dumps({entry: i for i, entry in enumerate(entries)}))
-    (folder / "merges.txt").write_text("#version: 0.2\ns c\nr a\n")
-    return len(entries)
-
-
-@pytest.fixture(scope="module")
-def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny CLIP of both halves with random weights, in the layout of the official ones."""
-    from transformers import CLIPConfig, CLIPModel
-
-    folder = tmp_path_factory.mktemp("clip")
-    vocabulary = write_tokenizer(folder)
-    layers = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    text = {"vocab_size": vocabulary, "bos_token_id": vocabulary - 2, "eos_token_id": vocabulary - 1}
-    torch.manual_seed(0)
-    CLIPModel(
-        CLIPConfig(
-            text_config={**layers, **text, "projection_dim": WIDTH},
-            vision_config={**layers, "image_size": 32, "patch_size": 16, "projection_dim": WIDTH},
-            projection_dim=WIDTH,
-        )
-    ).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
-def copy(complete: Path, tmp_path: Path) -> Path:
-    for path in complete.iterdir():
+def copy(tiny_clip: Path, tmp_path: Path) -> Path:
+    for path in tiny_clip.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     return tmp_path
 
 
-def test_same_embeddings_as_transformers(complete: Path) -> None:
+def test_same_embeddings_as_transformers(tiny_clip: Path) -> None:
     from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
-    model = CLIPTextModelWithProjection.from_pretrained(complete).eval()
-    tokens = CLIPTokenizer.from_pretrained(complete)(
+    model = CLIPTextModelWithProjection.from_pretrained(tiny_clip).eval()
+    tokens = CLIPTokenizer.from_pretrained(tiny_clip)(
         TEXTS, padding=True, truncation=True, max_length=77, return_tensors="pt"
     )
     with torch.no_grad():
         expected = F.normalize(model(**tokens).text_embeds, dim=-1)
-    encoder = make_text_encoder(f"clip:{complete}")
+    encoder = make_text_encoder(f"clip:{tiny_clip}")
     assert encoder.width == WIDTH
     embeddings = encoder.encode(TEXTS)
     assert embeddings.dtype == torch.float32
@@ -96,8 +65,8 @@ def test_cached_prompts_need_no_weights(copy: Path, tmp_path: Path, monkeypatch:
     assert torch.equal(embed_prompts(prompts, ClipText(str(copy)), cache), first)
 
 
-def test_loading_says_nothing(complete: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    ClipText(str(complete)).encode(["scratch"])
+def test_loading_says_nothing(tiny_clip: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    ClipText(str(tiny_clip)).encode(["scratch"])
     assert capfd.readouterr() == ("", "")
 
 
@@ -145,7 +114,7 @@ def test_no_such_folder(tmp_path: Path) -> None:
 
 
 def test_offline_a_hub_name_is_sought_in_the_cache_alone(
-    complete: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import httpx
 
@@ -156,16 +125,16 @@ def test_offline_a_hub_name_is_sought_in_the_cache_alone(
     monkeypatch.setattr("socket.create_connection", refuse)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("RTVP_OFFLINE", "1")
-    with pytest.raises(RtvpError, match=r"text encoder clip:maker/tiny: .* RTVP is offline"):
+    with pytest.raises(RtvpError, match=r"clip:maker/tiny: .* RTVP is offline"):
         ClipText("maker/tiny").encode(["scratch"])
 
     commit = "0123456789abcdef0123456789abcdef01234567"
     snapshot = tmp_path / "models--maker--tiny" / "snapshots" / commit
     snapshot.mkdir(parents=True)
-    for path in complete.iterdir():
+    for path in tiny_clip.iterdir():
         (snapshot / path.name).write_bytes(path.read_bytes())
     (tmp_path / "models--maker--tiny" / "refs").mkdir()
     (tmp_path / "models--maker--tiny" / "refs" / "main").write_text(commit)
     encoder = ClipText("maker/tiny")
     assert encoder.version == commit[:16]
-    assert torch.equal(encoder.encode(TEXTS), ClipText(str(complete)).encode(TEXTS))
+    assert torch.equal(encoder.encode(TEXTS), ClipText(str(tiny_clip)).encode(TEXTS))

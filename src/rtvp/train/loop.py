@@ -101,7 +101,7 @@ class Stage:
             if "non-finite" not in str(error):
                 raise
             raise RtvpError(
-                f"{self.name}: the gradients of step {step + 1} are not finite, so training has diverged: lower "
+                f"{self.name}: the gradients of step {step + 1} are not finite, training has diverged: lower "
                 f"learning_rate or clip_norm and start again from {self.state_path}, if it is there"
             ) from error
 

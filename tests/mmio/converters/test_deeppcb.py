@@ -39,6 +39,11 @@ def test_listed_pairs_templates_and_problems(board: Path) -> None:
         "list names a missing image": 1,
         "malformed list line": 1,
     }
+    assert [line.split(" ")[0] for line in conversion.broken] == [
+        "trainval.txt:3:",
+        "test.txt:3:",
+        "g/0_not/03.txt:1:",
+    ]
 
 
 def test_templates_can_be_left_out_and_names_mapped(board: Path) -> None:
@@ -47,3 +52,21 @@ def test_templates_can_be_left_out_and_names_mapped(board: Path) -> None:
         ["open circuit"],
         ["copper spur"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"1 2 9 8 6\r\n1 2 nan 8 6\r\n", 2),
+        (b"1 2 9 8 6\r1 2 9 8\r", 2),
+        (b"1 2 9" + b"9" * 5000 + b" 8 6\n", 1),
+        (b"1 2 9" + b"9" * 400 + b" 8 6\n", 1),
+        (b"\n1 2 9 8 6 \xff\n", 2),
+    ],
+)
+def test_malformed_lines_are_reported(board: Path, content: bytes, line: int) -> None:
+    (board / "g/0_not/02.txt").write_bytes(content)
+    conversion = convert_deeppcb(board, templates=False)
+    assert [image.path.name for image in conversion.images] == ["01_test.jpg"]
+    assert any(broken.startswith(f"g/0_not/02.txt:{line}: expected") for broken in conversion.broken)
+    assert all(len(broken) < 200 for broken in conversion.broken)

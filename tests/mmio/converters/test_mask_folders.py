@@ -9,7 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from rtvp.errors import RtvpError
 from rtvp.mmio.converters.mask import convert_mask
+from rtvp.mmio.converters.rle import decode_counts, parse_counts
 
 Write = Callable[..., Path]
 SIZE = (100, 50)
@@ -193,3 +195,151 @@ def test_faulty_files_are_counted_and_skipped(tmp_path: Path, write_image: Write
 def test_unknown_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="mask_sufix"):
         convert_mask(tmp_path, mask_sufix="_mask")
+
+
+@pytest.mark.parametrize(
+    ("image", "masks", "template", "options"),
+    [
+        (
+            "Class1/Train/0576.PNG",
+            ["Class1/Train/Label/0576_label.PNG"],
+            "{folder}/Label/{stem}_label.PNG",
+            {},
+        ),
+        ("a.png", ["Label/a_label.png"], "{folder}/Label/{stem}_label.png", {}),
+        ("Defect_images/a_1.png", ["Mask_images/a_1_mask1.png"], "Mask_images/{stem}_mask*.png", {}),
+        ("oil/Oil_0001.jpg", ["ground_truth_1/Oil_0001.png"], "ground_truth_1/{stem}.png", {}),
+    ],
+)
+def test_masks_found_by_a_template(
+    tmp_path: Path, write_image: Write, image: str, masks: list[str], template: str, options: dict[str, Any]
+) -> None:
+    path = write_image(image)
+    for mask in masks:
+        write_image(mask, mask_with((10, 5, 30, 25)))
+    conversion = convert_mask(tmp_path, images="**/*", masks_at=template, **options)
+    assert [(item.path, len(item.annotations)) for item in conversion.images] == [(path, 1)]
+    assert conversion.problems == {}
+
+
+def test_several_masks_of_one_image_and_one_folder_per_class(tmp_path: Path, write_image: Write) -> None:
+    write_image("images/a.png")
+    write_image("images/b.png")
+    write_image("masks/cut/a.png", mask_with((10, 5, 30, 25)))
+    write_image("masks/hole/a.png", mask_with((50, 5, 60, 25)))
+    write_image("masks/hole/b.png", mask_with((0, 0, 9, 9)))
+    write_image("masks/hole/orphan.png", mask_with((0, 0, 9, 9)))
+    conversion = convert_mask(tmp_path, masks_at="masks/{class}/{stem}.png", names={"cut": "slit"})
+    assert [[(a.name, a.box_xyxy) for a in image.annotations] for image in conversion.images] == [
+        [("slit", (10, 5, 30, 25)), ("hole", (50, 5, 60, 25))],
+        [("hole", (0, 0, 9, 9))],
+    ]
+    assert conversion.problems == {"mask without image": 1}
+    united = convert_mask(tmp_path, masks_at="masks/*/{stem}.png")
+    assert [a.name for a in united.images[0].annotations] == ["defect", "defect"]
+
+
+def test_an_image_without_mask_may_be_good(tmp_path: Path, write_image: Write) -> None:
+    write_image("images/a.png")
+    assert convert_mask(tmp_path).problems == {"image without mask": 1}
+    assert [image.annotations for image in convert_mask(tmp_path, missing_mask="good").images] == [()]
+
+
+def test_classes_by_pixel_value(tmp_path: Path, write_image: Write) -> None:
+    for name in ("grey", "palette", "unnamed"):
+        write_image(f"images/{name}.jpg")
+    values = mask_with((10, 5, 30, 25), value=1)
+    values[30:40, 50:70] = 7  # touches nothing
+    values[5:25, 30:40] = 7  # touches the first
+    write_image("masks/grey.png", values)
+    palette = Image.fromarray(values, mode="P")
+    palette.putpalette([9, 9, 9] * 8)
+    palette.save(tmp_path / "masks/palette.png")
+    write_image("masks/unnamed.png", np.where(values == 7, 8, values))
+    conversion = convert_mask(tmp_path, classes={1: "oil", 7: "scratch"})
+    expected = [("oil", (10, 5, 30, 25)), ("scratch", (30, 5, 40, 25)), ("scratch", (50, 30, 70, 40))]
+    assert [[(a.name, a.box_xyxy) for a in image.annotations] for image in conversion.images] == [
+        expected
+    ] * 2
+    assert conversion.problems == {"image skipped: mask value without a name": 1}
+    assert conversion.broken == ("masks/unnamed.png: expected the values 1, 7 and 0, got 8",)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_classes_by_colour_with_blended_edges(tmp_path: Path, write_image: Write, mode: str) -> None:
+    write_image("images/a.jpg")
+    pixels = np.zeros((50, 100, 3), np.uint8)
+    pixels[4:26, 9:31] = (90, 0, 0)  # a third of the red: outside
+    pixels[5:25, 10:30] = (200, 0, 0)
+    pixels[6:24, 11:29] = (255, 0, 0)
+    pixels[6:24, 29:50] = (0, 255, 0)  # touches the red
+    (tmp_path / "masks").mkdir()
+    image = Image.fromarray(pixels).convert(mode)
+    image.save(tmp_path / "masks/a.png")
+    conversion = convert_mask(tmp_path, classes={"#ff0000": "crack", "#00ff00": "oil"}, masks=True)
+    (record,) = conversion.images
+    assert [(a.name, a.box_xyxy) for a in record.annotations] == [
+        ("crack", (10, 5, 30, 25)),
+        ("oil", (29, 6, 50, 24)),
+    ]
+    assert conversion.problems == {}
+
+
+@pytest.mark.parametrize("classes", [{1: "oil", "#ff0000": "crack"}, {"red": "crack"}])
+def test_contradictory_options_are_named(tmp_path: Path, classes: dict[int | str, str]) -> None:
+    with pytest.raises(RtvpError, match="option classes"):
+        convert_mask(tmp_path, classes=classes)
+    with pytest.raises(RtvpError, match="option masks_at"):
+        convert_mask(tmp_path, masks_at="masks/a.png")
+
+
+def test_faint_masks_have_a_threshold_of_their_own(tmp_path: Path, write_image: Write) -> None:
+    write_image("images/a.jpg")
+    write_image("masks/a.png", mask_with((10, 5, 30, 25), value=100))
+    write_image("images/b.jpg")
+    both = np.maximum(mask_with((10, 5, 30, 25)), mask_with((50, 5, 60, 25), value=100))
+    write_image("masks/b.png", both)
+    conversion = convert_mask(tmp_path, faint_threshold=60)
+    assert [[a.box_xyxy for a in image.annotations] for image in conversion.images] == [
+        [(10, 5, 30, 25)],
+        [(10, 5, 30, 25)],
+    ]
+
+
+def test_masks_are_kept_as_run_lengths_of_each_component(tmp_path: Path, write_image: Write) -> None:
+    write_image("images/a.jpg")
+    pixels = mask_with((10, 5, 30, 25), (50, 5, 60, 25), (80, 40, 82, 42))
+    write_image("masks/a.png", pixels)
+    plain, kept = convert_mask(tmp_path).images[0], convert_mask(tmp_path, masks=True).images[0]
+    assert [a.box_xyxy for a in plain.annotations] == [a.box_xyxy for a in kept.annotations]
+    assert all(a.mask is None for a in plain.annotations)
+    united = sum(decode_counts(parse_counts(a.mask, SIZE), SIZE) for a in kept.annotations)
+    assert np.array_equal(united, mask_with((10, 5, 30, 25), (50, 5, 60, 25)) // 255)
+
+
+def test_the_smallest_component_is_an_option(tmp_path: Path, write_image: Write) -> None:
+    write_image("images/a.jpg")
+    write_image("masks/a.png", mask_with((10, 5, 12, 7)))
+    assert len(convert_mask(tmp_path, min_area=4).images[0].annotations) == 1
+    assert convert_mask(tmp_path, min_area=5).problems["mask component under 5 pixels dropped"] == 1
+
+
+def test_the_category_may_come_from_a_pattern(tmp_path: Path, write_image: Write) -> None:
+    write_image("images/0001_002_00.png")
+    write_image("images/odd.png")
+    for name in ("0001_002_00", "odd"):
+        write_image(f"masks/{name}.png", mask_with((10, 5, 30, 25)))
+    options: dict[str, Any] = {"category_from": "pattern", "category_pattern": r"/\d+_(\d+)_"}
+    conversion = convert_mask(tmp_path, names={"002": "broken end"}, **options)
+    assert [[a.name for a in image.annotations] for image in conversion.images] == [["broken end"]]
+    assert conversion.problems == {"image skipped: its name has no class and number": 1}
+
+
+def test_a_mask_that_declares_a_gigantic_size_is_not_decoded(tmp_path: Path, write_image: Write) -> None:
+    write_image("images/a.jpg")
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks/a.pgm").write_bytes(b"P5 60000 60000 255\n" + bytes(100))
+    (tmp_path / "masks/a.pgm").rename(tmp_path / "masks/a.png")
+    conversion = convert_mask(tmp_path)
+    assert conversion.problems == {"mask does not open": 1}
+    assert conversion.broken[0].startswith("masks/a.png: expected an image of at most 89478485 pixels")

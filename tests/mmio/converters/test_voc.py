@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from rtvp.mmio.converters.voc import convert_voc
 from rtvp.mmio.schema import Annotation
 
@@ -66,6 +68,14 @@ def test_faulty_labels_are_counted_and_skipped(tmp_path: Path, write_image: Writ
         "label names a missing image": 1,
         "label names a path outside the folder": 1,
     }
+    assert [line.split(" ")[0] for line in conversion.broken] == [
+        "a.xml:1:",
+        "b.xml:1:",
+        "c.xml:1:",
+        "d.xml:1:",
+        "e.xml:1:",
+        "f.jpg:",
+    ]
 
 
 def test_two_labels_of_one_image(tmp_path: Path, write_image: Write, write_text: Write) -> None:
@@ -75,3 +85,67 @@ def test_two_labels_of_one_image(tmp_path: Path, write_image: Write, write_text:
     conversion = convert_voc(tmp_path)
     assert [item.name for item in conversion.images[0].annotations] == ["dent"]
     assert conversion.problems == {"second label of an image ignored": 1}
+
+
+BOMB = """<?xml version="1.0"?>
+<!DOCTYPE bomb [
+<!ENTITY a "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa">
+<!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">
+<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;">
+]>
+<annotation><filename>&c;</filename></annotation>"""
+
+
+def pretty(*boxes: str, size: str = "<width>100</width><height>50</height>") -> str:
+    items = "".join(f"<object>\n<name>dent</name>\n{box}</object>\n" for box in boxes)
+    return f"<annotation>\n<size>{size}</size>\n{items}</annotation>\n"
+
+
+def box(xmin: object) -> str:
+    return f"<bndbox><xmin>{xmin}</xmin><ymin>5</ymin><xmax>30</xmax><ymax>25</ymax></bndbox>\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "problem"),
+    [
+        (BOMB.encode(), "a.xml:3", "label file does not parse"),
+        (pretty(box(1), box("nan")).encode(), "a.xml:7", "image skipped: malformed box"),
+        (pretty(box(1), box("-inf")).encode(), "a.xml:7", "image skipped: malformed box"),
+        (pretty(box(1), "<polygon/>").encode(), "a.xml:7", "image skipped: malformed box"),
+        (pretty(box(1))[:-20].encode(), "a.xml:6", "label file does not parse"),
+        (b"<annotation>\n<name>\xe9</name></annotation>", "a.xml:2", "label file does not parse"),
+        (b'<?xml version="1.0" encoding="klingon"?><annotation/>', "a.xml:1", "label file does not parse"),
+        (b"", "a.xml:1", "label file does not parse"),
+        (
+            pretty(box(1), size="<width>1000000000</width><height>1000000000</height>").encode(),
+            "a.xml:2",
+            "image skipped: absurd declared size",
+        ),
+        (
+            b"<annotation>\r\n<filename>../../x.jpg</filename></annotation>",
+            "a.xml:2",
+            "label names a path outside the folder",
+        ),
+    ],
+)
+def test_hostile_files_are_reported_with_their_line(
+    tmp_path: Path, write_image: Write, content: bytes, place: str, problem: str
+) -> None:
+    write_image("a.jpg")
+    (tmp_path / "a.xml").write_bytes(content)
+    conversion = convert_voc(tmp_path)
+    assert conversion.images == ()
+    assert conversion.problems[problem] == 1
+    (line,) = conversion.broken
+    assert line.startswith(f"{place}: expected") and len(line) < 250
+
+
+def test_an_xml_file_may_state_its_encoding_and_a_false_size(tmp_path: Path, write_image: Write) -> None:
+    write_image("a.jpg")
+    text = '<?xml version="1.0" encoding="ISO-8859-1"?>' + pretty(
+        box(10), size="<width>50</width><height>0</height>"
+    )
+    (tmp_path / "a.xml").write_bytes(text.replace("dent", "Kräcker").encode("latin-1"))
+    conversion = convert_voc(tmp_path)
+    assert conversion.images[0].annotations == (Annotation("Kräcker", (10, 5, 30, 25)),)
+    assert conversion.problems == {}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rtvp.errors import RtvpError
+from rtvp.mmio.converters.rle import decode_counts, parse_counts
 from rtvp.mmio.converters.yolo import convert_yolo
 from rtvp.mmio.schema import Annotation
 
@@ -146,3 +147,75 @@ def test_whole_pixel_boxes_survive_the_rounding_of_the_format(
     (annotation,) = conversion.images[0].annotations
     assert annotation.box_xyxy == pytest.approx((x1, y1, x2, y2), abs=0.01)
     assert conversion.problems == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        (b"0 0.5 0.5 0.2 0.4\r\n0 0.5 nan 0.2 0.4\r\n", "a.txt:2"),
+        (b"0 0.5 0.5 0.2 0.4\r0 0.5 inf 0.2 0.4\r", "a.txt:2"),
+        (b"\n\n0 0.5 0.5 0.2\n", "a.txt:3"),
+        (b"0 0.5 0.5 0.2 0.4\n5 0.5 0.5 0.2 0.4\n", "a.txt:2"),
+        (b"1e400 0.5 0.5 0.2 0.4\n", "a.txt:1"),
+        (b"0 0.5 0.5 0.2 0.4\n\xff\xfe", "a.txt:2"),
+    ],
+)
+def test_malformed_lines_are_reported(tmp_path: Path, write_image: Write, content: bytes, place: str) -> None:
+    write_image("a.png")
+    (tmp_path / "a.txt").write_bytes(content)
+    conversion = convert_yolo(tmp_path, classes=["dent", "hole"])
+    assert conversion.images == ()
+    (line,) = conversion.broken
+    assert line.startswith(f"{place}: expected")
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n"])
+def test_every_kind_of_line_end(tmp_path: Path, write_image: Write, end: str) -> None:
+    write_image("a.png")
+    lines = ["0 0.5 0.5 0.2 0.4", "1 0.1 0.2 0.3 0.2 0.3 0.6", ""]
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf" + end.join(lines).encode())
+    (record,) = convert_yolo(tmp_path, classes=["dent", "hole"]).images
+    assert [item.name for item in record.annotations] == ["dent", "hole"]
+
+
+def test_huge_numbers_are_clipped(tmp_path: Path, write_image: Write, write_text: Write) -> None:
+    write_image("a.png")
+    write_text("a.txt", "0 0.5 0.5 1e308 1e308\n0 1e308 0.5 1e308 0.5\n")
+    conversion = convert_yolo(tmp_path, classes=["dent"])
+    assert [item.box_xyxy for item in conversion.images[0].annotations] == [(0, 0, 100, 50)]
+    assert conversion.problems["degenerate box dropped"] == 1
+
+
+def test_polygons_are_kept_as_masks_and_turned_boxes_are_not(
+    tmp_path: Path, write_image: Write, write_text: Write
+) -> None:
+    write_image("a.png")
+    corners = "0 0.2 0.1 0.4 0.3 0.3 0.5 0.1 0.2"
+    write_text("a.txt", f"0 0.1 0.2 0.3 0.2 0.3 0.6 0.1 0.6 0.1 0.4\n{corners}\n0 0.5 0.5 0.2 0.4\n")
+    (record,) = convert_yolo(tmp_path, classes=["dent"], masks=True).images
+    polygon, turned, box = record.annotations
+    assert turned.mask is None and box.mask is None
+    mask = decode_counts(parse_counts(polygon.mask, (100, 50)), (100, 50))
+    assert mask.sum() == 400 and mask[10:30, 10:30].all()
+
+
+def test_a_yaml_file_cannot_unfold_into_a_bomb(tmp_path: Path, write_image: Write, write_text: Write) -> None:
+    write_image("a.png")
+    write_text("a.txt", "0 0.5 0.5 0.2 0.4")
+    levels = [f"l{index}: &l{index} [{', '.join([f'*l{index - 1}'] * 9)}]" for index in range(1, 12)]
+    write_text("data.yaml", "l0: &l0 [x]\n" + "\n".join(levels) + "\nnames: [*l11]\n")
+    write_text("broken.yaml", "nc: 1\nnames: [dent\n")
+    with pytest.raises(RtvpError, match=r"classes\.txt"):
+        convert_yolo(tmp_path)
+    write_text("classes.txt", "dent\n")
+    conversion = convert_yolo(tmp_path)
+    assert conversion.images[0].annotations[0].name == "dent"
+    assert conversion.problems == {"yaml file does not parse": 1}
+    assert conversion.broken[0].startswith("broken.yaml:3: expected yaml")
+
+
+def test_names_may_have_texts_of_digits_as_ids(tmp_path: Path, write_image: Write, write_text: Write) -> None:
+    write_image("a.png")
+    write_text("a.txt", "1 0.5 0.5 0.2 0.4")
+    write_text("data.yaml", "nc: 5\nnames: {'0': dent, '1': 12}\n")
+    assert convert_yolo(tmp_path).images[0].annotations[0].name == "12"

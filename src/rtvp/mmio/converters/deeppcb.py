@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rtvp.mmio.collector import Collector
 from rtvp.mmio.groups import GroupRule
-from rtvp.mmio.schema import Box, Conversion
+from rtvp.mmio.schema import Annotation, Conversion
 
 # Types 1 to 6 of the set's README.
 DEEPPCB_TYPES = ("open circuit", "short circuit", "mouse bite", "spur", "spurious copper", "pin hole")
@@ -40,10 +40,10 @@ def convert_deeppcb(
             collector.count("list names a missing image")
         elif label not in existing:
             collector.count("image without label file")
-        elif (boxes := _read_label(label)) is None:
-            collector.count("image skipped: malformed label line or unknown type")
+        elif (defects := _read_label(collector, label)) is None:
+            continue
         elif (size := collector.image_size(image)) is not None:
-            collector.add(image, size, boxes)
+            collector.add(image, size, defects)
     for template in collector.files({".jpg"}, "**/*_temp.jpg") if templates else []:
         if (size := collector.image_size(template)) is not None:
             collector.add(template, size, [])
@@ -53,29 +53,37 @@ def convert_deeppcb(
 def _listed_pairs(collector: Collector) -> list[tuple[Path, Path]]:
     pairs: dict[tuple[Path, Path], None] = {}
     for listing in collector.files({".txt"}, "**/trainval.txt") + collector.files({".txt"}, "**/test.txt"):
-        for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
+        for number, line in enumerate((collector.read_text(listing) or "").splitlines(), start=1):
             entries = line.split()
             if len(entries) != 2:
                 if entries:
-                    collector.count("malformed list line")
+                    what = f"expected the paths of an image and its label, got {line.strip()[:80]!r}"
+                    collector.report_broken("malformed list line", listing, number, what)
                 continue
-            image, label = (collector.locate(listing.parent, entry) for entry in entries)
+            image, label = (collector.locate(listing.parent, entry, listing, number) for entry in entries)
             if image is not None and label is not None:
                 pairs[image.with_name(f"{image.stem}_test{image.suffix}"), label] = None
     return sorted(pairs)
 
 
-def _read_label(path: Path) -> list[tuple[str, Box]] | None:
-    boxes: list[tuple[str, Box]] = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+def _read_label(collector: Collector, path: Path) -> list[Annotation] | None:
+    """All defects of a label file; None, reported, if one of its lines is not a label."""
+    if (text := collector.read_text(path)) is None:
+        return None
+    defects = []
+    for number, line in enumerate(text.splitlines(), start=1):
         values = line.replace(",", " ").split()
         if not values:
             continue
         try:
             x1, y1, x2, y2, kind = (int(value) for value in values)
-        except ValueError:
-            return None
+            box = (float(x1), float(y1), float(x2), float(y2))
+        except (ValueError, OverflowError):
+            kind = 0
         if not 1 <= kind <= len(DEEPPCB_TYPES):
+            what = f"expected 4 whole numbers and a type of 1 to 6, got {line.strip()[:80]!r}"
+            problem = "image skipped: malformed label line or unknown type"
+            collector.report_broken(problem, path, number, what)
             return None
-        boxes.append((DEEPPCB_TYPES[kind - 1], (float(x1), float(y1), float(x2), float(y2))))
-    return boxes
+        defects.append(Annotation(DEEPPCB_TYPES[kind - 1], box))
+    return defects

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
+from xml.parsers.expat import ErrorString
 
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import parse
+from defusedxml.ElementTree import fromstring
 
 from rtvp.mmio.collector import IMAGE_SUFFIXES, Collector
 from rtvp.mmio.groups import GroupRule
-from rtvp.mmio.schema import Box, Conversion
+from rtvp.mmio.schema import Annotation, Conversion
 
 
 def convert_voc(
@@ -22,7 +25,8 @@ def convert_voc(
     """Read every xml file under ``root``.
 
     The image is looked up by ``<filename>``, then by the xml's own name; of several the nearest counts:
-    beside the xml, then in a sibling folder, then anywhere. Corners are taken without a 1-pixel shift.
+    beside the xml, then in a folder of the same name (``JPEGImages/part7`` for ``Annotations/part7``), then
+    in a sibling folder, then anywhere. Corners are taken without a 1-pixel shift.
 
     Args:
         root: folder of the set.
@@ -38,11 +42,12 @@ def convert_voc(
         images[_key(path.name)].append(path)
     labelled: set[Path] = set()
     for label in collector.files({".xml"}):
-        annotation = _parse(label)
+        data = label.read_bytes()
+        annotation = _parse(collector, label, data)
         if annotation is None:
-            collector.count("label file does not parse")
             continue
-        named = collector.locate(label.parent, annotation.findtext("filename", default="") or label.stem)
+        file_name = annotation.findtext("filename", default="") or label.stem
+        named = collector.locate(label.parent, file_name, label, _line_of(data, "filename"))
         if named is None:
             continue
         candidates = images.get(_key(named.name)) or images.get(_key(label.stem))
@@ -51,22 +56,36 @@ def convert_voc(
             continue
         image = _nearest(candidates, label)
         labelled.add(image)
-        boxes = _boxes(annotation)
-        if boxes is None:
-            collector.count("image skipped: malformed box")
-        elif (size := collector.image_size(image)) is not None:
-            collector.add(image, size, boxes)
+        defects = _defects(collector, label, data, annotation)
+        if defects is None or (size := collector.image_size(image)) is None:
+            continue
+        declared = (annotation.findtext("size/width"), annotation.findtext("size/height"))
+        if collector.accepts_declared_size(label, _line_of(data, "size"), declared, size):
+            collector.add(image, size, defects)
     for path in (path for paths in images.values() for path in paths):
         if path not in labelled:
             collector.count("image without label file")
     return collector.conversion()
 
 
-def _parse(label: Path) -> Element | None:
+def _parse(collector: Collector, label: Path, data: bytes) -> Element | None:
+    """The root of an xml file; None, reported, if it does not parse or could unfold into something else."""
     try:
-        return parse(label).getroot()
-    except (ParseError, DefusedXmlException, ValueError, OSError):
-        return None
+        return fromstring(data)
+    except ParseError as error:
+        line, what = error.position[0], f"expected xml: {ErrorString(error.code)}"
+    except DefusedXmlException as error:
+        line, what = _line_of(data, "!ENTITY"), f"expected xml without entities, got {type(error).__name__}"
+    except (ValueError, LookupError) as error:  # an encoding that is not known
+        line, what = 1, f"expected xml: {error}"
+    collector.report_broken("label file does not parse", label, line, what)
+    return None
+
+
+def _line_of(data: bytes, tag: str, index: int = 0) -> int:
+    """The line of the start of a tag, the first or a later one of its kind; 1 if it is not there."""
+    starts = [match.start() for match in re.finditer(rb"<" + tag.encode() + rb"[\s>/]", data)]
+    return data.count(b"\n", 0, starts[index]) + 1 if index < len(starts) else 1
 
 
 def _key(name: str) -> str:
@@ -76,27 +95,28 @@ def _key(name: str) -> str:
 
 
 def _nearest(images: list[Path], label: Path) -> Path:
-    def distance(image: Path) -> int:
-        if image.parent == label.parent:
-            return 0
-        return 1 if image.parent.parent == label.parent.parent else 2
+    def distance(image: Path) -> tuple[bool, int, bool]:
+        pairs = zip(reversed(image.parent.parts), reversed(label.parent.parts), strict=False)
+        same_folders = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        return image.parent != label.parent, -same_folders, image.parent.parent != label.parent.parent
 
     return min(images, key=lambda image: (distance(image), image))
 
 
-def _boxes(annotation: Element) -> list[tuple[str, Box]] | None:
-    """Raw names and corners of all objects; None if one of them is not complete."""
-    boxes: list[tuple[str, Box]] = []
-    for item in annotation.iter("object"):
+def _defects(collector: Collector, label: Path, data: bytes, annotation: Element) -> list[Annotation] | None:
+    """All objects under their raw names; None, reported, if one of them is not complete."""
+    defects = []
+    for index, item in enumerate(annotation.iter("object")):
         name = item.findtext("name", default="").strip()
+        sides = [item.findtext(f"bndbox/{side}", default="") for side in ("xmin", "ymin", "xmax", "ymax")]
         try:
-            x1, y1, x2, y2 = (
-                float(item.findtext(f"bndbox/{side}", default=""))
-                for side in ("xmin", "ymin", "xmax", "ymax")
-            )
+            x1, y1, x2, y2 = map(float, sides)
         except ValueError:
-            return None
+            x1 = y1 = x2 = y2 = math.nan
         if not name or not all(map(math.isfinite, (x1, y1, x2, y2))):
+            line = _line_of(data, "object", index)
+            what = f"expected a name and 4 finite numbers, got {name[:40]!r} and {', '.join(sides)[:80]!r}"
+            collector.report_broken("image skipped: malformed box", label, line, what)
             return None
-        boxes.append((name, (x1, y1, x2, y2)))
-    return boxes
+        defects.append(Annotation(name, (x1, y1, x2, y2)))
+    return defects

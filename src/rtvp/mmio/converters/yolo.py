@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,34 @@ import yaml
 
 from rtvp.errors import RtvpError
 from rtvp.mmio.collector import IMAGE_SUFFIXES, Collector
+from rtvp.mmio.converters.rle import encode_polygons
 from rtvp.mmio.groups import GroupRule
-from rtvp.mmio.schema import Box, Conversion
+from rtvp.mmio.schema import Annotation, Box, Conversion
+
+_CORNERS = 4  # of a turned box, which is no outline of the defect
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a label file; shares of the image's width and height.
+
+    Attributes:
+        number: of the line, from 1.
+        class_id: as stated.
+        box: left, top, right, bottom.
+        polygon: x, y, x, y, ... of an outline; None for boxes, turned ones too.
+    """
+
+    number: int
+    class_id: int
+    box: Box
+    polygon: tuple[float, ...] | None
+
+
+class _MalformedLineError(Exception):
+    def __init__(self, number: int, line: str) -> None:
+        super().__init__(f"expected a class id and 4 values or pairs of x and y, got {line.strip()[:80]!r}")
+        self.number = number
 
 
 def convert_yolo(
@@ -20,6 +47,7 @@ def convert_yolo(
     *,
     classes: Sequence[str] | None = None,
     first_id: int = 0,
+    masks: bool = False,
     names: Mapping[str, str | None] | None = None,
     group_rule: GroupRule = "stem",
 ) -> Conversion:
@@ -35,6 +63,7 @@ def convert_yolo(
         classes: names in the order of their ids; if None, those of data.yaml, another yaml file with
             ``names``, or classes.txt.
         first_id: the id of the first name.
+        masks: keep polygons as masks; four points are taken for a turned box.
         names: raw category name -> canonical name, None to drop it.
         group_rule: which images belong together.
 
@@ -47,93 +76,108 @@ def convert_yolo(
     unused = set(collector.files({".txt"}))
     for image in collector.files(IMAGE_SUFFIXES):
         beside = image.with_suffix(".txt")
-        label = next((path for path in (_in_labels_folder(root, beside), beside) if path in unused), None)
+        label = next((path for path in (*_in_labels_folders(root, beside), beside) if path in unused), None)
         if label is None:
             collector.count("image without label file")
             continue
         unused.remove(label)
-        _add(collector, image, _read_label(label), class_names)
+        _add(collector, image, label, class_names, masks)
     for label in sorted(unused):
         # Other texts (a readme, a list of names) lie about too; only labels parse as such.
-        if _read_label(label) is not None:
+        if _is_label(label):
             collector.count("label names a missing image")
     return collector.conversion()
 
 
-def _in_labels_folder(root: Path, path: Path) -> Path:
-    """``path`` with its last folder called images (below ``root``) replaced by labels."""
-    parts = list(path.relative_to(root).parts)
+def _in_labels_folders(root: Path, path: Path) -> Iterator[Path]:
+    """``path`` with one folder called images (below ``root``) replaced by labels: the last one first."""
+    parts = path.relative_to(root).parts
     for index in range(len(parts) - 2, -1, -1):
         if parts[index].lower() == "images":
-            parts[index] = "labels"
-            break
-    return root.joinpath(*parts)
+            yield root.joinpath(*parts[:index], "labels", *parts[index + 1 :])
 
 
-def _add(
-    collector: Collector, image: Path, lines: list[tuple[int, Box]] | None, class_names: Mapping[int, str]
-) -> None:
+def _add(collector: Collector, image: Path, label: Path, class_names: Mapping[int, str], masks: bool) -> None:
     size = collector.image_size(image)
-    if size is None:
+    text = collector.read_text(label)
+    if size is None or text is None:
         return
-    if lines is None:
-        collector.count("image skipped: malformed label line")
-    elif any(class_id not in class_names for class_id, _ in lines):
-        collector.count("image skipped: undefined class id")
-    else:
-        collector.add(
-            image, size, [(class_names[class_id], _to_pixels(box, size)) for class_id, box in lines]
-        )
+    try:
+        lines = _parse(text)
+    except _MalformedLineError as error:
+        collector.report_broken("image skipped: malformed label line", label, error.number, str(error))
+        return
+    for line in lines:
+        if line.class_id not in class_names:
+            what = f"expected a class id of {_ids_in_words(class_names)}, got {line.class_id}"
+            collector.report_broken("image skipped: undefined class id", label, line.number, what)
+            return
+    collector.add(image, size, [_annotation(line, class_names, size, masks) for line in lines])
 
 
-def _read_label(path: Path) -> list[tuple[int, Box]] | None:
-    """Class ids and boxes (xyxy, shares of the image) of a label file; None if one line is not a label."""
+def _annotation(
+    line: _Line, class_names: Mapping[int, str], size: tuple[int, int], masks: bool
+) -> Annotation:
+    width, height = size
+    x1, y1, x2, y2 = line.box
+    mask = None
+    if masks and line.polygon is not None:
+        xs, ys = line.polygon[0::2], line.polygon[1::2]
+        points = zip(xs, ys, strict=True)
+        mask = encode_polygons([[value for x, y in points for value in (x * width, y * height)]], size)
+    box = (x1 * width, y1 * height, x2 * width, y2 * height)
+    return Annotation(class_names[line.class_id], box, mask)
+
+
+def _ids_in_words(class_names: Mapping[int, str]) -> str:
+    return ", ".join(str(class_id) for class_id in sorted(class_names)[:20]) or "no class at all"
+
+
+def _is_label(path: Path) -> bool:
+    try:
+        _parse(path.read_text(encoding="utf-8-sig", errors="replace"))
+    except (_MalformedLineError, OSError):
+        return False
+    return True
+
+
+def _parse(text: str) -> list[_Line]:
+    """All lines of a label file that are not empty.
+
+    Raises:
+        _MalformedLineError: one of them is not a label.
+    """
     lines = []
-    for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        parsed = _parse_line(line)
-        if parsed is None:
-            return None
-        lines.append(parsed)
+        try:
+            class_id, *values = (float(value) for value in line.split())
+        except ValueError:
+            raise _MalformedLineError(number, line) from None
+        if not class_id.is_integer() or not all(map(math.isfinite, values)):
+            raise _MalformedLineError(number, line)
+        if len(values) == 4:
+            x, y, width, height = values
+            box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+            lines.append(_Line(number, int(class_id), box, None))
+        elif len(values) >= 6 and len(values) % 2 == 0:
+            xs, ys = values[0::2], values[1::2]
+            outline = None if len(xs) == _CORNERS else tuple(values)
+            lines.append(_Line(number, int(class_id), (min(xs), min(ys), max(xs), max(ys)), outline))
+        else:
+            raise _MalformedLineError(number, line)
     return lines
-
-
-def _parse_line(line: str) -> tuple[int, Box] | None:
-    try:
-        class_id, *values = (float(value) for value in line.split())
-    except ValueError:
-        return None
-    if not class_id.is_integer() or not all(map(math.isfinite, values)):
-        return None
-    if len(values) == 4:
-        x, y, width, height = values
-        return int(class_id), (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    if len(values) >= 6 and len(values) % 2 == 0:
-        xs, ys = values[0::2], values[1::2]
-        return int(class_id), (min(xs), min(ys), max(xs), max(ys))
-    return None
-
-
-def _to_pixels(box: Box, size: tuple[int, int]) -> Box:
-    width, height = size
-    x1, y1, x2, y2 = box
-    return (x1 * width, y1 * height, x2 * width, y2 * height)
 
 
 def _find_classes(collector: Collector) -> dict[int, str]:
     """Names by id from the files that came with the set; those nearest to its root first."""
     files = collector.files({".yaml", ".yml"})
     for path in sorted(files, key=lambda path: (path.name != "data.yaml", len(path.parts), path)):
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError):
-            collector.count("yaml file does not parse")
-            continue
-        if names := _names_in(content):
+        if names := _names_in(_read_yaml(collector, path)):
             return names
     for path in sorted(collector.files({".txt"}, "**/classes.txt"), key=lambda path: (len(path.parts), path)):
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        lines = (collector.read_text(path) or "").splitlines()
         if names := {index: line.strip() for index, line in enumerate(lines) if line.strip()}:
             return names
     raise RtvpError(
@@ -142,10 +186,26 @@ def _find_classes(collector: Collector) -> dict[int, str]:
     )
 
 
+def _read_yaml(collector: Collector, path: Path) -> Any:
+    """What a yaml file holds; None, reported, if it does not parse."""
+    if (text := collector.read_text(path)) is None:
+        return None
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark is not None else 1
+        what = getattr(error, "problem", None) or "values that can be read"
+        collector.report_broken("yaml file does not parse", path, line, f"expected yaml: {what}")
+        return None
+
+
 def _names_in(content: Any) -> dict[int, str]:
+    """Class names by id; names that are no plain values (a bomb of references) are not unfolded."""
     names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, list):
-        return {index: str(name) for index, name in enumerate(names)}
-    if isinstance(names, dict):
-        return {key: str(name) for key, name in names.items() if isinstance(key, int)}
-    return {}
+    pairs = enumerate(names) if isinstance(names, list) else names.items() if isinstance(names, dict) else ()
+    return {
+        int(key): str(name)
+        for key, name in pairs
+        if isinstance(name, str | int | float) and (isinstance(key, int) or str(key).isdecimal())
+    }

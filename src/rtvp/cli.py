@@ -13,6 +13,7 @@ import typer
 from rich.table import Column, Table
 
 from rtvp import __version__
+from rtvp.cli_mmio import mmio_app
 from rtvp.errors import RtvpError
 from rtvp.terminal import make_console, make_progress
 
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 weights_app = typer.Typer(help="Weights: which are known, fetched and sound.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
+app.add_typer(mmio_app, name="mmio")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -41,9 +41,7 @@ def main() -> None:
         alarms = sum(detector.detect(s.image, ["defect"], threshold=threshold).verdict != "OK" for s in good)
         print(f"  verdicts: {missed} defective ones OK, {alarms} good ones NOT OK")
         boxed, named, wrong = _count(detector, bad, None, threshold)
-        print(
-            f"asked by name, {shown}: {boxed} boxed, {named} named rightly, {wrong} boxes where nothing is"
-        )
+        print(f"asked by name, {shown}: {boxed} boxed, {named} named rightly, {wrong} boxes where nothing is")
 
 
 def _count(

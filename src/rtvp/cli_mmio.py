@@ -7,6 +7,8 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +20,8 @@ from rtvp.errors import RtvpError
 from rtvp.terminal import make_console, make_progress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.progress import TaskID
 
     from rtvp.mmio.build import Build
@@ -156,14 +160,7 @@ def build(
     from rtvp.mmio.build_config import BuildConfig
 
     chosen = load_config(config, BuildConfig) if config is not None else BuildConfig()
-    with make_progress() as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = progress.add_task(step, total=total)
-            progress.update(tasks[step], completed=done, total=total)
-
+    with _steps() as tell:
         built = build_benchmark(
             _root(root),
             out,
@@ -227,6 +224,41 @@ def stats(
     for line in written.skipped:
         print(f"skipped: {line}", file=sys.stderr)
     print(written.files[-1])
+
+
+@mmio_app.command()
+def pack(
+    annotations: Annotated[
+        Path, typer.Argument(help="COCO file, such as BUILD/annotations/closed_train.json.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the shards; an unfinished packing in it goes on.")],
+    root: Root = None,
+    max_side: Annotated[int, typer.Option(min=1, help="Longest side of an image, px.")] = 640,
+    shard_mb: Annotated[int, typer.Option(min=1, help="Largest size of a shard, MiB.")] = 64,
+    jobs: Annotated[int, typer.Option(min=1, help="Images reduced at once.")] = 2,
+) -> None:
+    """Write images and labels as WebDataset shards with an index."""
+    from rtvp.mmio.pack import pack as pack_shards
+
+    with _steps() as tell:
+        index = pack_shards(
+            annotations, _root(root), out, max_side=max_side, shard_mb=shard_mb, jobs=jobs, progress=tell
+        )
+    print(f"{index.images} images, {index.boxes} boxes: {out}")
+
+
+@contextmanager
+def _steps() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for every step of a long job."""
+    with make_progress() as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = progress.add_task(step, total=total)
+            progress.update(tasks[step], completed=done, total=total)
+
+        yield tell
 
 
 def _embedder() -> Embedder:

@@ -28,6 +28,7 @@ from rtvp.mmio.groups import GroupRule, assign_groups, group_of, split_class_num
         ("unnumbered.png", "mvtec_number", "unnumbered"),
         ("00041/00041000_test.jpg", "pcb_pair", "00041000"),
         ("00041/00041000_temp.jpg", "pcb_pair", "00041000"),
+        ("images/Missing_hole/01_missing_hole_03.jpg", "board", "01"),
     ],
 )
 def test_group_of(path: str, rule: GroupRule, group: str | None) -> None:

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Literal
 
 GroupRule = Literal[
-    "stem", "folder", "folder_stem", "roboflow", "video", "mvtec_number", "pcb_pair", "exposure_series"
+    "stem",
+    "folder",
+    "folder_stem",
+    "roboflow",
+    "video",
+    "mvtec_number",
+    "pcb_pair",
+    "board",
+    "exposure_series",
 ]
 
 # Exposures of one magnetic tile have rising capture numbers; measured gaps are under 360 inside a series.
@@ -41,6 +49,7 @@ def group_of(path: Path, rule: GroupRule) -> str:
         video: as roboflow, and without the number of the frame.
         mvtec_number: class and number at the end, whatever augmentation stands in front of them.
         pcb_pair: the name without ``_test`` or ``_temp`` (a board and its template).
+        board: what stands before the first ``_`` (one bare circuit board, photographed with many defects).
         exposure_series: needs the other images: see :func:`assign_groups`; the stem here.
     """
     stem = path.stem
@@ -54,6 +63,8 @@ def group_of(path: Path, rule: GroupRule) -> str:
         return _VIDEO_FRAME.sub(r"\1", _ROBOFLOW_SUFFIX.sub("", stem))
     if rule == "mvtec_number":
         return "_".join(split_class_number(stem) or (stem,))
+    if rule == "board":
+        return stem.partition("_")[0]
     if rule == "pcb_pair":
         return stem.removesuffix("_test").removesuffix("_temp")
     return stem

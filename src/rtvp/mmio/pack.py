@@ -111,7 +111,8 @@ def pack(
     if max_side < 1 or shard_mb < 1 or jobs < 1:
         raise RtvpError(f"expected max_side, shard_mb and jobs from 1, got {max_side}, {shard_mb} and {jobs}")
     coco = read_coco_file(annotations)
-    items = sorted(coco.items, key=lambda item: item.key)
+    # Mixed, but always in the same way: whoever reads shard by shard shall not meet set by set.
+    items = sorted(coco.items, key=lambda item: hashlib.sha256(item.key.encode()).digest())
     key = hashlib.sha256(f"{sha256_of_file(annotations)} {max_side} {shard_mb}".encode()).hexdigest()
     index = PackIndex(
         key=key,
@@ -155,8 +156,10 @@ def _finished_shards(out: Path, key: str) -> list[Shard]:
         if any(not path.name.startswith(("shard-", INDEX_FILE)) for path in out.iterdir()):
             raise RtvpError(f"expected a new folder for the shards, but {out} holds other files") from error
         return []
-    except ValueError:  # of another version
-        return []
+    except ValueError as error:
+        raise RtvpError(
+            f"{out / INDEX_FILE}: expected the index of an earlier run: give a new folder"
+        ) from error
     finished = []
     for shard in known.shards if known.key == key else ():
         path = out / shard.file

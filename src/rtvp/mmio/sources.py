@@ -177,7 +177,7 @@ def find_sources(root: Path) -> tuple[Found, ...]:
 
 def _find(folder: Path, name: str, source: Source) -> Found:
     images: set[str] = set()
-    missing = [] if folder.is_dir() else [f"the folder {folder}"]
+    missing = [] if folder.is_dir() else [f"the folder {source.folder}"]
     readable = False
     if source.files is None:
         missing.append(f"a way to read its labels ({source.label_format})")

@@ -1,15 +1,13 @@
-"""The packaged glossary: defect names and what they look like."""
+"""Defect names and what they look like: the taxonomy's, for training and prompts."""
 
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
-import yaml
+from rtvp.mmio.taxonomy import taxonomy
 
 
 @cache
 def glossary() -> dict[str, tuple[str, ...]]:
     """Short visual descriptions by lower-case name."""
-    content = yaml.safe_load(Path(__file__).with_name("glossary.yaml").read_text(encoding="utf-8"))
-    return {name: tuple(texts) for name, texts in content.items()}
+    return {name: tuple(category.looks) for name, category in taxonomy().categories.items()}

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from rtvp.data.glossary import glossary
 from rtvp.errors import RtvpError
 from rtvp.mmio.names import term
 from rtvp.mmio.sources import source_table
@@ -60,11 +59,6 @@ def test_looks_can_stand_beside_names_in_training() -> None:
         for text in category.looks:
             assert len(text.split()) >= 2 and text == text.strip() and not text.endswith("."), text
             assert holder.get(term(text), name) == name, text
-
-
-def test_what_training_knows_of_a_name_is_in_the_taxonomy() -> None:
-    for name, texts in glossary().items():
-        assert taxonomy().categories[name].looks == texts
 
 
 def test_every_name_of_every_source_is_known_where_it_occurs() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from build_sets import photograph, write_fabric, write_workpiece, yolo_line
 from numpy.typing import NDArray
+from PIL import Image
 
 from rtvp.config import load_config
 from rtvp.errors import RtvpError
@@ -220,6 +221,23 @@ def test_people_decide_on_names_and_a_box_of_two_names_counts_once(root: Path, t
     assert "fabric-hole: 1 box(es) had two classes of one category, and count once" in built.report.notes
     assert built.report.not_made["zero-shot/meaning"] == "it needs a text model"
     assert '"cut": "hole"' in (tmp_path / "out" / "review.yaml").read_text()
+
+
+def test_masks_are_kept_if_wanted(root: Path, tmp_path: Path) -> None:
+    folder = root / "kolektorsdd" / "kos01"
+    folder.mkdir(parents=True)
+    photograph(7).save(folder / "Part0.jpg")
+    mask = np.zeros((80, 120), np.uint8)
+    mask[10:40, 20:60] = 255
+    Image.fromarray(mask).save(folder / "Part0_label.bmp")
+    for keep in (True, False):
+        out = tmp_path / f"{keep}"
+        run(root, out, keep_masks=keep, sources=("kolektorsdd", "fabric-hole"))
+        for name in ("sources/kolektorsdd.json", "annotations/all.json"):
+            (item,) = [item for item in read_coco_file(out / name).items if item.source == "kolektorsdd"]
+            (annotation,) = item.annotations
+            assert annotation.box_xyxy == (20, 10, 60, 40)
+            assert (annotation.mask is not None) == keep
 
 
 def test_progress_is_told_to_its_end(root: Path, tmp_path: Path) -> None:

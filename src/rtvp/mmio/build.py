@@ -150,7 +150,8 @@ def _choose_sources(root: Path, wanted: Sequence[str] | None) -> dict[str, Sourc
     names = [name for name, entry in found.items() if (name in wanted if wanted else entry.readable)]
     if not names:
         raise RtvpError(
-            f"expected the folder of at least one known set in {root}, found none: see mmio sources"
+            f"expected the folder of at least one known set in {root}, found none: "
+            "rtvp mmio sources tells what is looked for"
         )
     return {name: table[name] for name in sorted(names)}
 

@@ -65,7 +65,7 @@ def convert_set(root: Path, out: Path, name: str, masks: bool) -> SetRecord:
     if known and known.key == key and coco_path.is_file() and sha256_of_file(coco_path) == known.sha256:
         return known
     conversion = load_source(root, name, masks=masks)
-    items = to_items(conversion.images, name, folder, lambda path: hashes[path])
+    items = to_items(conversion.images, name, folder, lambda path: hashes.get(path) or sha256_of_file(path))
     named = {annotation.name for item in items for annotation in item.annotations}
     write_coco_file(
         coco_path,

@@ -34,8 +34,8 @@ class CleaningConfig(StrictModel):
     near_texture: float = Field(
         default=0.8, gt=0.5, le=1, description="agreement of textures from which two images never part"
     )
-    # Real images keep to these limits when they are halved or encoded as JPEGs of quality 50 (96 of 100), and
-    # both at once (93 of 100). Boards with a defect and without one are 42 grey levels apart somewhere.
+    # Real images keep to these limits when they are halved (99 of 100), made JPEGs of quality 50 (96), or
+    # halved and of quality 70 (93). A board with a defect and one without are 56 grey levels apart somewhere.
     copy_texture: float = Field(default=0.9, gt=0.5, le=1, description="agreement of the textures of copies")
     copy_mean: float = Field(
         default=2.0, ge=0, le=8, description="mean difference of the thumbnails of copies, grey levels"

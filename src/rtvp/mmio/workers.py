@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from threading import Thread
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -14,6 +18,19 @@ from rtvp.errors import RtvpError
 Progress = Callable[[str, int, int], None]  # step, done, of how many
 
 _Result = TypeVar("_Result")
+
+
+def _follow_parent() -> None:
+    """Make a process end with the one that started it, also where that is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the parent, which ends the others
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
 
 
 class Workers:
@@ -26,7 +43,11 @@ class Workers:
 
     def __init__(self, jobs: int, progress: Progress) -> None:
         # Spawned, as a fork copies the locks of other libraries' threads in whatever state they are.
-        self._pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) if jobs > 1 else None
+        self._pool = (
+            ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_follow_parent)
+            if jobs > 1
+            else None
+        )
         self._progress = progress
 
     def __enter__(self) -> Workers:

@@ -2,9 +2,10 @@
 
     python benchmarks/mmio.py convert [--boxes 1000000]
     python benchmarks/mmio.py build [--images 1000 10000 100000] [--jobs 2]
+    python benchmarks/mmio.py build --data FOLDER_OF_DATA_SETS
 
 ``convert`` times `rtvp mmio convert coco` on a generated file; ``build`` times `rtvp mmio build` on generated
-images. Each runs in a process of its own; memory is its peak, without that of its workers.
+images, or on real sets. Each runs in a process of its own; memory is its peak and that of its largest worker.
 """
 
 from __future__ import annotations
@@ -22,9 +23,14 @@ import numpy as np
 
 BOXES_AN_IMAGE = 100
 SIDE = 64  # px, of generated images
-RUN = "import resource, sys; from rtvp.cli import main; code = main(sys.argv[1:]); " + (
-    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024); sys.exit(code)"
-)
+RUN = """
+import resource, sys
+from rtvp.cli import main
+code = main(sys.argv[1:])
+for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+    print(resource.getrusage(who).ru_maxrss // 1024)
+sys.exit(code)
+"""
 
 
 def main() -> None:
@@ -33,6 +39,7 @@ def main() -> None:
     parser.add_argument("what", choices=["convert", "build"])
     parser.add_argument("--boxes", type=int, default=1_000_000)
     parser.add_argument("--images", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--data", type=Path, help="build these sets instead of generated ones")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -40,23 +47,29 @@ def main() -> None:
         if arguments.what == "convert":
             source = write_coco(folder, arguments.boxes)
             seconds, memory = run("mmio", "convert", "coco", str(source), str(folder / "out.json"))
-            print(f"{arguments.boxes} boxes: {seconds:.1f} s, {memory} MiB")
+            print(f"{arguments.boxes} boxes: {seconds:.1f} s, {memory}")
+            return
+        if arguments.data is not None:
+            seconds, memory = build(arguments.data, folder, arguments.jobs)
+            print(f"{arguments.data.name}: {seconds:.1f} s, {memory}")
             return
         for count in arguments.images:
             root = folder / str(count)
             write_set(root, count)
-            out = str(folder / f"built{count}")
-            seconds, memory = run(
-                "mmio", "build", "--root", str(root), "--out", out, "--jobs", str(arguments.jobs)
-            )
+            seconds, memory = build(root, folder / f"built{count}", arguments.jobs)
             print(
-                f"{count} images: {seconds:.1f} s, {1000 * seconds / count:.2f} ms an image, {memory} MiB",
+                f"{count} images: {seconds:.1f} s, {1000 * seconds / count:.2f} ms an image, {memory}",
                 flush=True,
             )
 
 
-def run(*arguments: str) -> tuple[float, int]:
-    """Seconds and MiB of one call of the command line."""
+def build(root: Path, out: Path, jobs: int) -> tuple[float, str]:
+    """As `run`, of a whole build."""
+    return run("mmio", "build", "--root", str(root), "--out", str(out), "--jobs", str(jobs))
+
+
+def run(*arguments: str) -> tuple[float, str]:
+    """Seconds of one call of the command line, and its memory in words."""
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", RUN, *arguments], capture_output=True, text=True, check=False
@@ -64,7 +77,8 @@ def run(*arguments: str) -> tuple[float, int]:
     seconds = time.perf_counter() - start
     if done.returncode:
         sys.exit(done.stderr)
-    return seconds, int(done.stdout.splitlines()[-1])
+    own, worker = done.stdout.split()[-2:]
+    return seconds, f"{own} MiB, largest worker {worker} MiB"
 
 
 def write_coco(folder: Path, boxes: int) -> Path:

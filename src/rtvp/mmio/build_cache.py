@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from rtvp.config import StrictModel
 from rtvp.errors import RtvpError
+from rtvp.files import replacing
 from rtvp.mmio.coco_file import sha256_of_file, to_items, write_coco_file
-from rtvp.mmio.files import replacing
 from rtvp.mmio.fingerprint import Fingerprint, fingerprint
 from rtvp.mmio.sources import load_source, source_table
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rtvp.errors import RtvpError
+from rtvp.files import replacing
 from rtvp.mmio.build_cache import CACHE_FOLDER, SOURCES_FOLDER
 from rtvp.mmio.build_config import BuildConfig
 from rtvp.mmio.coco_file import sha256_of_file, write_coco_file
-from rtvp.mmio.files import replacing
 from rtvp.mmio.schema import Item
 from rtvp.mmio.split_file import write_split
 from rtvp.mmio.splits import Side, Split

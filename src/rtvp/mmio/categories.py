@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvp.errors import RtvpError
-from rtvp.mmio.files import replacing
+from rtvp.files import replacing
 from rtvp.mmio.names import plain
 from rtvp.mmio.review import Review, review_line, review_lines
 from rtvp.mmio.taxonomy import Category, Taxonomy

@@ -9,15 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import ExifTags, Image
-
+from rtvp.files import find_below
 from rtvp.mmio.check_labels import LabelFile
 from rtvp.mmio.coco_file import CocoImage, sha256_of_file
-from rtvp.mmio.collector import open_image, reason_unreadable
-from rtvp.mmio.files import find_below
+from rtvp.mmio.collector import open_image, reason_unreadable, shown_size
 from rtvp.mmio.findings import Findings
 
-_TURNED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 _PROBED = 20  # images that are looked for to find their folder
 _BATCH = 256  # images in flight
 
@@ -71,7 +68,7 @@ def _look(image: CocoImage, folder: Path) -> ImageOnDisk:
     try:
         sha256 = sha256_of_file(path)
         with open_image(path) as picture:
-            shown = _shown_size(picture)
+            shown = shown_size(picture)
             # JPEGs are decoded at an eighth of their size where possible: all bytes are read none the less.
             picture.draft(None, (max(1, shown[0] // 8), max(1, shown[1] // 8)))
             picture.load()
@@ -84,13 +81,6 @@ def _look(image: CocoImage, folder: Path) -> ImageOnDisk:
     if image.sha256 and image.sha256 != sha256:
         faults.append(("changed image", "expected the content that the file was made for (its sha256)"))
     return ImageOnDisk(sha256, tuple(faults))
-
-
-def _shown_size(picture: Image.Image) -> tuple[int, int]:
-    width, height = picture.size
-    # getexif() would decode a PNG that carries no EXIF block.
-    orientation = picture.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in picture.info else 1
-    return (height, width) if orientation in _TURNED else (width, height)
 
 
 class _Place(NamedTuple):

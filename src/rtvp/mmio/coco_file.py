@@ -14,9 +14,9 @@ from pydantic import ConfigDict, Field, FiniteFloat, field_validator, model_vali
 
 from rtvp.config import StrictModel, parse_config
 from rtvp.errors import RtvpError
+from rtvp.files import replacing, stays_below
 from rtvp.mmio.collector import MAX_PIXELS
 from rtvp.mmio.converters.rle import parse_counts
-from rtvp.mmio.files import replacing, stays_below
 from rtvp.mmio.json_entries import Entry, read_json_entries
 from rtvp.mmio.schema import Annotation, Box, ImageRecord, Item
 

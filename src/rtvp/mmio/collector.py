@@ -168,13 +168,10 @@ class Collector:
         """Width and height of an image as shown, from its header; None, reported, if it does not open."""
         try:
             with open_image(path) as image:
-                width, height = image.size
-                # getexif() would decode a PNG that carries no EXIF block.
-                orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in image.info else 1
+                return shown_size(image)
         except UNREADABLE_IMAGE as error:
             self.report_broken("image does not open", path, None, reason_unreadable(error))
             return None
-        return (height, width) if orientation in {5, 6, 7, 8} else (width, height)
 
     def accepts_declared_size(
         self, label: Path, line: int | None, declared: tuple[Any, Any], size: tuple[int, int]
@@ -268,6 +265,18 @@ def open_image(path: Path) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         return Image.open(path, formats=_FORMATS)
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """How an image has to be turned to be shown: 1, not at all, to 8; above 4 its sides change places."""
+    # getexif() would decode a PNG that carries no EXIF block.
+    return image.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in image.info else 1
+
+
+def shown_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of an image as it is shown."""
+    width, height = image.size
+    return (height, width) if exif_orientation(image) in {5, 6, 7, 8} else (width, height)
 
 
 def _as_line(text: str) -> str:

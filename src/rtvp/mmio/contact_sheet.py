@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from rtvp.errors import RtvpError
+from rtvp.files import stays_below
 from rtvp.mmio.annotated_example import CELL_SIZE, PAPER, draw_example, name_colours
 from rtvp.mmio.collector import UNREADABLE_IMAGE, open_image, reason_unreadable
-from rtvp.mmio.files import stays_below
 from rtvp.mmio.schema import Item
 
 COLUMNS = 4

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageOps
 
+from rtvp.files import stays_below
 from rtvp.mmio.categories import Crops, RawName
 from rtvp.mmio.collector import UNREADABLE_IMAGE, open_image
-from rtvp.mmio.files import stays_below
 from rtvp.mmio.schema import Box, Item, clip_box
 
 CROPS = 16  # of a class

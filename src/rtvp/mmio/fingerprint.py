@@ -11,10 +11,10 @@ from typing import TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 
 from rtvp.mmio.coco_file import sha256_of_file
-from rtvp.mmio.collector import UNREADABLE_IMAGE, open_image
+from rtvp.mmio.collector import UNREADABLE_IMAGE, open_image, shown_size
 from rtvp.mmio.plain_image import plain_image
 
 # Of a picture. Bit 2 of the place transposes it, then bit 0 mirrors it left to right and bit 1 top to bottom.
@@ -135,10 +135,6 @@ def _hashes(frequencies: NDArray[np.float32]) -> tuple[int, ...]:
 def _read_grey(path: Path) -> tuple[int, int, NDArray[np.uint8]]:
     """Width and height of an image as shown, and its grey levels, [H, W], possibly reduced."""
     with open_image(path) as image:
-        # getexif() would decode a PNG that carries no EXIF block.
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in image.info else 1
-        width, height = image.size
-        if orientation in {5, 6, 7, 8}:
-            width, height = height, width
+        width, height = shown_size(image)
         image.draft("L", (_SIDE, _SIDE))
         return width, height, np.asarray(plain_image(image).convert("L"))

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rtvp.errors import RtvpError
+from rtvp.files import read_utf8
 from rtvp.mmio.converters.json_text import JsonMembers
-from rtvp.mmio.files import read_utf8
 
 
 class Entry(NamedTuple):

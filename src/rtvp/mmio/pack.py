@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PIL import ExifTags, Image
+from PIL import Image
 
 from rtvp.config import StrictModel
 from rtvp.errors import RtvpError
+from rtvp.files import find_below, replacing
 from rtvp.mmio.coco_file import CocoFile, read_coco_file, sha256_of_file
-from rtvp.mmio.collector import UNREADABLE_IMAGE, open_image, reason_unreadable
-from rtvp.mmio.files import find_below, replacing
+from rtvp.mmio.collector import UNREADABLE_IMAGE, exif_orientation, open_image, reason_unreadable, shown_size
 from rtvp.mmio.plain_image import plain_image
 from rtvp.mmio.schema import Item
 from rtvp.mmio.sources import source_table
@@ -258,11 +258,9 @@ def _locate(item: Item, root: Path) -> Path:
 def _reduce(path: Path, content: bytes, max_side: int) -> tuple[str, bytes, tuple[int, int]]:
     """The extension, the content and the size (width, height) of an image as it is packed."""
     with open_image(path) as image:
-        # getexif() would decode a PNG that carries no EXIF block.
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in image.info else 1
-        width, height = image.size[::-1] if orientation in {5, 6, 7, 8} else image.size
+        width, height = shown_size(image)
         scale = min(max_side / max(width, height), 1.0)
-        if scale == 1 and orientation == 1 and image.format in _KEPT_FORMATS:
+        if scale == 1 and exif_orientation(image) == 1 and image.format in _KEPT_FORMATS:
             image.load()  # a damaged one shall not be packed
             return _KEPT_FORMATS[image.format], content, (width, height)
         image.draft(None, (2 * max_side, 2 * max_side))  # no smaller, for a smooth reduction

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtvp.files import replacing
+from rtvp.mmio.build_output import STATISTICS_FILE
 from rtvp.mmio.contact_sheet import contact_sheet
-from rtvp.mmio.files import replacing
 from rtvp.mmio.page import PagePlot, PageSheet, report_page
 from rtvp.mmio.plot_style import DARK, LIGHT, require_matplotlib
 from rtvp.mmio.plots import PLOTS, render_plot
@@ -20,7 +21,6 @@ from rtvp.mmio.statistics import statistics
 from rtvp.mmio.statistics_schema import Statistics
 from rtvp.mmio.taxonomy import Taxonomy
 
-STATISTICS_FILE = "stats.json"
 PAGE_FILE = "index.html"
 PLOTS_FOLDER = "plots"
 SHEETS_FOLDER = "contact_sheets"

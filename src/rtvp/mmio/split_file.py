@@ -12,7 +12,7 @@ from pydantic import Field
 
 from rtvp.config import StrictModel, parse_config
 from rtvp.errors import RtvpError
-from rtvp.mmio.files import replacing
+from rtvp.files import replacing
 from rtvp.mmio.schema import Item
 from rtvp.mmio.splits import Side, Split
 

@@ -13,31 +13,13 @@ import cv2
 
 from rtvp.data.images import RGBArray
 from rtvp.errors import RtvpError
+from rtvp.files import replacing
 
 EXPLAIN_ENDING = "_explain"
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe")
 JPEG_QUALITY = 92
 MAX_JPEG_SIDE = 65_500  # of the encoder, px
 PNG_COMPRESSION = 1  # of 9: a tenth of the time of the default for a few per cent more bytes
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``; it takes that name when the block ends well, else it is removed.
-
-    Raises:
-        RtvpError: the folder or the file cannot be written.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise RtvpError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary.parent.is_dir():
-            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -124,7 +106,7 @@ def check_folder(folder: Path) -> None:
 
 def _below_common_folder(images: Sequence[Path]) -> list[Path]:
     # Unlike Path.resolve this keeps links: a picture is named as its image was.
-    absolute = [Path(os.path.abspath(image)) for image in images]  # noqa: PTH100
+    absolute = [Path(os.path.abspath(image)) for image in images]
     try:
         common = os.path.commonpath([image.parent for image in absolute])
     except ValueError:  # none, or on several drives

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from rtvp.config import StageConfig
 from rtvp.errors import RtvpError
+from rtvp.files import replacing
 from rtvp.train.optim import MovingAverage, learning_rate_factor, make_optimizer
 from rtvp.train.state import read_state, restore_state, save_state
 from rtvp.train.step import ConvergenceMonitor, Losses
@@ -187,12 +188,10 @@ class _Progress:
     def _write(self) -> None:
         # A term may end before the run does (the expert's), so the columns are those of all rows.
         columns = list(dict.fromkeys(column for row in self.rows for column in row))
-        temporary = self.path.with_name(self.path.name + ".part")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
+        with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows)
-        temporary.replace(self.path)
 
 
 def _read_rows(path: Path, last: int) -> list[dict[str, Any]]:

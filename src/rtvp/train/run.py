@@ -20,6 +20,7 @@ from rtvp.data.synthetic import DEFECT_NAMES, DESCRIPTIONS
 from rtvp.errors import RtvpError
 from rtvp.evaluate.average_precision import Prediction, Truth
 from rtvp.evaluate.threshold import best_f1
+from rtvp.files import replacing
 from rtvp.mmio.schema import ImageRecord
 from rtvp.mmio.sources import load_source, source_table
 from rtvp.mmio.splits import split_by_group
@@ -281,6 +282,5 @@ def _validate(
 
 
 def _write_json(path: Path, content: object) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")

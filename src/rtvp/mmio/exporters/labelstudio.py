@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from rtvp.files import replacing
 from rtvp.mmio.coco_file import CocoFile
 from rtvp.mmio.exporters.layout import copy_files, image_names, new_folder, write_text
-from rtvp.mmio.files import replacing
 from rtvp.mmio.schema import Item
 
 LOCAL_FILES = "/data/local-files/?d="  # where Label Studio serves the files of the machine it runs on

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from rtvp.errors import RtvpError
+from rtvp.files import find_below, replacing, stays_below
 from rtvp.mmio.coco_file import CocoFile
-from rtvp.mmio.files import find_below, replacing, stays_below
 
 _SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, as in names of files that are not UTF-8
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rtvp.errors import RtvpError
-from rtvp.mmio.files import read_utf8, replacing, stays_below
+from rtvp.files import read_utf8, replacing, stays_below
 
 
 def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:

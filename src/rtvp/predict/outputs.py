@@ -106,7 +106,7 @@ def check_folder(folder: Path) -> None:
 
 def _below_common_folder(images: Sequence[Path]) -> list[Path]:
     # Unlike Path.resolve this keeps links: a picture is named as its image was.
-    absolute = [Path(os.path.abspath(image)) for image in images]
+    absolute = [Path(os.path.abspath(image)) for image in images]  # noqa: PTH100
     try:
         common = os.path.commonpath([image.parent for image in absolute])
     except ValueError:  # none, or on several drives

@@ -115,21 +115,48 @@ class MaskingConfig(StrictModel):
 
 
 class DataConfig(StrictModel):
-    """What is trained on. Sources are named in the table of `rtvp.mmio`; their folders lie under one root."""
+    """What is trained on: the training side of a split of the benchmark, or named sources, or both."""
 
-    sources: tuple[str, ...]
+    split: Literal["closed", "zero-shot/category", "zero-shot/meaning", "zero-shot/scene"] | None = Field(
+        default=None, description="of a build of the benchmark; its unseen names never reach training"
+    )
+    sources: tuple[str, ...] = Field(
+        default=(), description="of the table of `rtvp.mmio`; with a split, empty takes all of its sources"
+    )
     held_out: tuple[str, ...] = Field(default=(), description="never trained on; evaluated at the end")
     validation_share: float = Field(default=0.2, gt=0, lt=1)
     synthetic_share: float = Field(default=0.15, ge=0, le=1)
     balance: float = Field(default=0.5, ge=0, description="sources are drawn with weight images ** balance")
     scale_range: tuple[float, float] = (0.7, 1.4)
     turn_share: float = Field(default=0.2, ge=0, le=1, description="of the pictures, turned by quarter turns")
+    good_share: float = Field(
+        default=0.0, ge=0, lt=1, description="least share of a batch that is good images"
+    )
+    mosaic_share: float = Field(default=0.0, ge=0, le=1, description="of the pictures, made of four")
+    mosaic_until: float = Field(default=0.9, ge=0, le=1, description="share of the steps with mosaics")
+    cut_paste_share: float = Field(
+        default=0.0, ge=0, le=1, description="of the real pictures that get defects of other scenes pasted in"
+    )
+    describe_share: float = Field(
+        default=0.4, ge=0, le=1, description="of the names, given with descriptions"
+    )
+    synonym_share: float = Field(default=0.0, ge=0, le=1, description="of the names, said in other words")
+    name_dropout: float = Field(
+        default=0.0, ge=0, le=1, description="of the names that have descriptions, said by these alone"
+    )
+    attribute_words: bool = Field(default=True, description="ask for generated defects by adjectives, too")
     max_negatives: int = Field(default=16, ge=0)
 
     @field_validator("sources", "held_out", "scale_range", mode="before")
     @classmethod
     def _as_tuple(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _has_data(self) -> DataConfig:
+        if self.split is None and not self.sources:
+            raise ValueError("expected sources, or a split of the benchmark, got neither")
+        return self
 
     @field_validator("scale_range")
     @classmethod
@@ -157,6 +184,12 @@ class StageConfig(StrictModel):
     final_share: float = Field(default=0.01, ge=0, le=1, description="last learning rate / first (cosine)")
     clip_norm: float = Field(default=10.0, gt=0)
     ema_decay: float = Field(default=0.998, ge=0, lt=1)
+    cached_samples: int | None = Field(
+        default=None,
+        ge=1,
+        description="train on this many augmented pictures, whose encoder features are computed once and "
+        "kept on disk; for a frozen encoder. null: every picture is new",
+    )
 
     @field_validator("sizes", mode="before")
     @classmethod

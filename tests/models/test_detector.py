@@ -186,3 +186,13 @@ def test_building_a_detector_imports_no_train_only_parts() -> None:
         "rtvp.losses.objective",
     }
     assert not imported & train_only
+
+
+def test_without_adaptation_and_prompt_the_neck_sees_the_features_alone(small_detector: Make) -> None:
+    detector = small_detector(adaptation={"enabled": False}, visual_prompt={"enabled": False}).eval()
+    seen: list[tuple[Tensor, ...]] = []
+    detector.neck.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        features = detector.encode(make_images())
+        detector.interpret(features, detector.adapt(features), make_text())
+    assert all(torch.equal(a, b) for a, b in zip(seen[0], features, strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import add
+
 from torch import Tensor, nn
 
 from rtvp.config import DetectorConfig
@@ -65,7 +67,8 @@ class RTVPDetector(nn.Module):
     ) -> DetectorOutput:
         """Image features, coarse visual prompt and text to predictions."""
         prompt = RefinedPrompt(coarse, (), ()) if self.refiner is None else self.refiner(coarse)
-        prompted = [feature + added for feature, added in zip(features, prompt.prompts, strict=True)]
+        has_prompt = self.decoder is not None or self.refiner is not None
+        prompted = tuple(map(add, features, prompt.prompts)) if has_prompt else features
         fused = self.neck(prompted, text)
         on_head = [
             level for stride, level in zip(self.strides, fused, strict=True) if stride in self.head_strides

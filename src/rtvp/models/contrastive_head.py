@@ -58,10 +58,19 @@ class ContrastiveClassifier(nn.Module):
 
     def forward(self, feature: Tensor, text: Tensor) -> Tensor:
         """See the class."""
-        region = self.project(feature)  # [B, D, H, W]
-        # Dividing K similarities by the norm is cheaper than normalising D channels.
-        norm = region.float().square().sum(dim=1, keepdim=True).clamp(min=1e-12).sqrt()
-        similarity = F.conv2d(region, text[:, :, None, None].to(region.dtype)).float() / norm
+        weight = self.project.weight.flatten(1).float()  # [D, C]
+        offset = self.project.bias.float()  # type: ignore[union-attr]
+        with torch.autocast(feature.device.type, enabled=False):
+            # The region embedding r = W f + b is never made: its D channels (384) are four times those of f.
+            # With T the text, r . T = f . (W'T) + b . T and |r|^2 = f . (W'W f) + 2 f . (W'b) + |b|^2.
+            kernels = torch.cat([text.float() @ weight, weight.T @ weight])  # [K + C, C]
+            constants = torch.cat([text.float() @ offset, 2 * (weight.T @ offset)])  # [K + C]
+        mapped = F.conv2d(
+            feature, kernels[:, :, None, None].to(feature.dtype), constants.to(feature.dtype)
+        ).float()
+        match, gram = mapped[:, : len(text)], mapped[:, len(text) :]
+        squared = (gram * feature.float()).sum(dim=1, keepdim=True) + offset.square().sum()
+        similarity = match / squared.clamp(min=1e-12).sqrt()
         scale = self.log_scale.clamp(max=math.log(MAX_SCALE)).exp()
         return similarity * scale + self.bias  # type: ignore[no-any-return]
 

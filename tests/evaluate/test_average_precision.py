@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from box_lists import average_precision
 
-from rtvp.evaluate.average_precision import BoxXyxy, Prediction, Truth, average_precision
+from rtvp.evaluate.outcome import BoxXyxy, Prediction, Truth
 
 NAMES = ("crack", "scratch", "stain", "never labelled", "never found")
 KEYS = ("AP", "AP50", "AP75")

@@ -1,6 +1,11 @@
-import pytest
+import math
 
-from rtvp.evaluate.threshold import best_f1
+import pytest
+from box_lists import best_f1
+
+from rtvp.evaluate.matching import match
+from rtvp.evaluate.outcome import Outcome
+from rtvp.evaluate.threshold import best_mean, best_pooled, point_at
 
 BOX = (0.0, 0.0, 10.0, 10.0)
 AWAY = (50.0, 50.0, 60.0, 60.0)
@@ -37,3 +42,46 @@ def test_equal_scores_stand_or_fall_together() -> None:
 def test_nothing_to_find_or_nothing_found() -> None:
     assert best_f1([[]], [[("scratch", 0.5, BOX)]]).threshold == 1.0
     assert best_f1([[("scratch", BOX)]], [[]]).recall == 0.0
+
+
+def outcomes(cases: list[tuple[str | None, str, float]]) -> list[Outcome]:
+    """One image each: what is labelled there, what is found in its place, and the score."""
+    return [
+        Outcome("", "", "", "", 60, 60, ((label, BOX),) if label else (), ((found, score, BOX),), NAMES)
+        for label, found, score in cases
+    ]
+
+
+NAMES = frozenset({"scratch", "dent"})
+# Many scratches, found with high scores; few dents, found with low ones beside a false alarm.
+CASES: list[tuple[str | None, str, float]] = [
+    *[("scratch", "scratch", 0.9)] * 8,
+    *[("dent", "dent", 0.2)] * 2,
+    *[(None, "scratch", 0.3)] * 3,
+]
+
+
+def test_the_mean_over_names_is_not_the_pool() -> None:
+    matches = match(outcomes(CASES))
+    pooled, mean = best_pooled(matches), best_mean(matches)
+    assert pooled.threshold == pytest.approx(0.6)
+    assert (pooled.precision, pooled.recall) == pytest.approx((1.0, 0.8))
+    assert mean.threshold == pytest.approx(0.1)
+    assert mean.precision == pytest.approx((8 / 11 + 1) / 2)
+    assert mean.recall == 1.0
+    assert mean.f1 == pytest.approx((16 / 19 + 1) / 2)
+
+
+def test_the_point_of_a_threshold_is_what_exceeds_it() -> None:
+    matches = match(outcomes(CASES))
+    assert point_at(matches, 0.2)[1:3] == pytest.approx((8 / 11, 0.8))
+    assert point_at(matches, 0.19)[1:3] == pytest.approx((10 / 13, 1.0))
+    assert point_at(matches, 0.95) == (0.95, 0.0, 0.0, 0.0)
+    for best in (best_pooled(matches), best_f1([], [])):
+        assert best.f1 == pytest.approx(point_at(matches, best.threshold).f1)
+    assert math.isnan(point_at({}, 0.5).recall)
+
+
+def test_what_is_neither_right_nor_wrong_does_not_lower_precision() -> None:
+    cases: list[tuple[str | None, str, float]] = [*CASES, (None, "stain", 0.95)]
+    assert best_pooled(match(outcomes(cases))) == best_pooled(match(outcomes(CASES)))

@@ -1,0 +1,296 @@
+"""``rtvp evaluate``: all figures of a model, or of its results, on labelled images."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Column, Table
+
+from rtvp import __version__
+from rtvp.errors import RtvpError
+from rtvp.files import replacing
+from rtvp.terminal import make_console, make_progress
+
+if TYPE_CHECKING:
+    from rtvp.evaluate import Evaluation, Frequency, Outcome
+    from rtvp.measure import NamedDetector
+    from rtvp.predict import Detector
+
+DATA_VARIABLE = "RTVP_DATA"
+COUNTS = ("images", "good", "boxes")
+OF_SCENES = (
+    "images",
+    "good",
+    "boxes",
+    "AP",
+    "AP50",
+    "AP_agnostic",
+    "AP50_agnostic",
+    "auroc",
+    "false_per_good",
+)
+OF_CATEGORIES = ("images", "boxes", "AP", "AP50", "precision", "recall")
+OF_SIZES = ("boxes", "AP", "AP50")
+
+
+class Side(str, Enum):
+    """Of a split."""
+
+    test = "test"
+    train = "train"
+
+
+class Prompts(str, Enum):
+    """What a model is asked for; see `rtvp.measure.make_prompts`."""
+
+    own = "own"
+    all = "all"
+    unseen = "unseen"
+    generic = "generic"
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What is evaluated, and what the report says of it."""
+
+    outcomes: Sequence[Outcome]
+    about: Mapping[str, Any]
+    threshold: float | None
+    seen: Sequence[str] = ()
+    unseen: Sequence[str] = ()
+    frequencies: Mapping[str, Frequency] | None = None
+
+
+def evaluate_command(
+    benchmark: Annotated[
+        Path | None, typer.Option(help="Folder of a finished build; goes with --split and --data.")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="closed, zero-shot/category, zero-shot/meaning or zero-shot/scene.")
+    ] = "closed",
+    side: Annotated[Side, typer.Option(help="Of the split.")] = Side.test,
+    data: Annotated[
+        Path | None,
+        typer.Option(help=f"Folder that holds the folders of the sets; ${DATA_VARIABLE} if left out."),
+    ] = None,
+    coco: Annotated[Path | None, typer.Option(help="COCO file of the labels, in place of a build.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images that --coco names.")] = None,
+    lvis: Annotated[bool, typer.Option("--lvis", help="--coco is an LVIS file.")] = False,
+    weights: Annotated[Path | None, typer.Option(help="Checkpoint; the shipped model if left out.")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Evaluate these COCO results of --coco; no model is run.")
+    ] = None,
+    prompts: Annotated[
+        Prompts,
+        typer.Option(help="Ask each set for its own names, for all names at once, unseen ones, any defect."),
+    ] = Prompts.own,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Score that a detection has to exceed; the model's own, of results the best."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    batch: Annotated[int, typer.Option(min=1, help="Images that go through the network together.")] = 4,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the network input, px; the model's own if left out.")
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples for 95 % intervals; 0 for none.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+) -> None:
+    """Average precision and recall, verdicts over whole images; per scene and category.
+
+    On a build of the benchmark (--benchmark), or on a COCO or LVIS file (--coco).
+    """
+    _check(benchmark, coco, images, weights, results)
+    if lvis and coco is None:
+        raise RtvpError("--lvis goes with --coco: leave it out, or give the LVIS file")
+    if results is not None and prompts is not Prompts.own:
+        raise RtvpError(f"--prompts {prompts.value}: results were made before, leave it out")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise RtvpError(f"--threshold: expected a number from 0 to 1, got {threshold}")
+    from rtvp.evaluate import COCO_LIMITS, LVIS_LIMITS, evaluate
+
+    if results is not None and coco is not None:
+        task = _of_results(coco, results, lvis)
+    else:
+        from rtvp.predict import load
+
+        model = load(weights, device, size)
+        if benchmark is not None:
+            task = _on_build(model, benchmark, split, side, _folder_of_sets(data), prompts, batch)
+        else:
+            assert coco is not None and images is not None
+            task = _on_coco(model, coco, images, lvis, prompts, batch)
+    with _bar("resamples", bootstrap) as step:
+        evaluation = evaluate(
+            task.outcomes,
+            seen=task.seen,
+            unseen=task.unseen,
+            frequencies=task.frequencies,
+            threshold=task.threshold if threshold is None else threshold,
+            limits=LVIS_LIMITS if lvis else COCO_LIMITS,
+            bootstrap=bootstrap,
+            seed=seed,
+            on_resample=step,
+        )
+    if json_file is not None:
+        about = {"rtvp_version": __version__, **task.about, "bootstrap": bootstrap, "seed": seed}
+        _write_json(json_file, about | evaluation.to_json())
+    _print(evaluation, set(task.unseen))
+
+
+def _check(
+    benchmark: Path | None,
+    coco: Path | None,
+    images: Path | None,
+    weights: Path | None,
+    results: Path | None,
+) -> None:
+    """Raise RtvpError unless it is clear what to evaluate on what."""
+    if (benchmark is None) == (coco is None):
+        problem = "got neither" if coco is None else "got both"
+        raise RtvpError(f"expected --benchmark BUILD or --coco FILE to evaluate on, {problem}")
+    if benchmark is not None and (images is not None or results is not None):
+        option = "--images" if results is None else "--results"
+        raise RtvpError(f"{option} goes with --coco: leave it out, or give the COCO file")
+    if results is not None and weights is not None:
+        raise RtvpError("expected --weights to run a model, or --results to run none, got both")
+    if coco is not None and results is None:
+        if images is None:
+            raise RtvpError("--coco needs --images, the folder of its images, or --results")
+        if not images.is_dir():
+            raise RtvpError(f"--images: expected a folder, got {images}")
+
+
+def _folder_of_sets(data: Path | None) -> Path:
+    found = data if data is not None else Path(os.environ.get(DATA_VARIABLE) or "")
+    if data is None and not os.environ.get(DATA_VARIABLE):
+        raise RtvpError(f"expected the folder of the data sets: give --data, or set {DATA_VARIABLE}")
+    if not found.is_dir():
+        raise RtvpError(f"--data: expected the folder of the data sets, got {found}, which is no folder")
+    return found
+
+
+def _of_results(coco: Path, results: Path, lvis: bool) -> _Task:
+    from rtvp.evaluate.coco_labels import read_labels, with_results
+
+    labels = read_labels(coco, lvis=lvis)
+    about = {"labels": str(coco), "results": str(results)}
+    return _Task(with_results(labels, results), about, None, frequencies=labels.frequencies)
+
+
+def _on_coco(model: Detector, coco: Path, images: Path, lvis: bool, prompts: Prompts, batch: int) -> _Task:
+    from rtvp.data.dataset import GENERIC_NAME
+    from rtvp.evaluate.coco_labels import read_labels
+    from rtvp.measure import measure_labels
+    from rtvp.types import Prompt
+
+    if prompts is Prompts.unseen:
+        raise RtvpError("--prompts unseen: a COCO file does not say what is unseen: give --benchmark BUILD")
+    labels = read_labels(coco, images, lvis=lvis)
+    names = [GENERIC_NAME] if prompts is Prompts.generic else labels.names
+    with _bar("images", len(labels.outcomes)) as step:
+        outcomes = measure_labels(_named(model), labels.outcomes, [Prompt(n) for n in names], batch, step)
+    about = {"labels": str(coco), **_about(model, prompts)}
+    return _Task(outcomes, about, model.threshold, frequencies=labels.frequencies)
+
+
+def _on_build(
+    model: Detector, build: Path, split: str, side: Side, root: Path, prompts: Prompts, batch: int
+) -> _Task:
+    from rtvp.data.labelled import read_split_sets
+    from rtvp.measure import make_prompts, measure
+
+    parts = read_split_sets(build, root, split)
+    sets = parts.test if side is Side.test else parts.train
+    if prompts is Prompts.unseen and not parts.unseen:
+        raise RtvpError(f"--prompts unseen: the split {split} has no unseen names: take another --split")
+    names = {name for each in (*parts.train, *parts.test) for name in each.vocabulary}
+    asked = make_prompts(prompts.value, names, parts.unseen)
+    with _bar("images", sum(len(each.images) for each in sets)) as step:
+        outcomes = measure(_named(model), sets, asked, batch, step)
+    about = {"split": split, "side": side.value, "data_digest": parts.digest, **_about(model, prompts)}
+    return _Task(outcomes, about, model.threshold, parts.seen, parts.unseen)
+
+
+def _named(model: Detector) -> NamedDetector:
+    from rtvp.measure import RtvpNamed
+
+    return RtvpNamed(model.network, model.text_encoder, model.size, model.device, model.name, model.cache)
+
+
+def _about(model: Detector, prompts: Prompts) -> dict[str, Any]:
+    return {"model": model.name, "input_size": model.size, "prompts": prompts.value}
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Callable[[], None]]:
+    with make_progress() as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    with replacing(path) as temporary:
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(f"{text}\n", encoding="utf-8", newline="\n")
+
+
+def _print(evaluation: Evaluation, unseen: Collection[str]) -> None:
+    console = make_console()
+    rows = {
+        name: {**row, "unseen": "unseen" if name in unseen else ""}
+        for name, row in evaluation.categories.items()
+    }
+    columns = (*OF_CATEGORIES, "unseen") if unseen else OF_CATEGORIES
+    console.print(_table("category", columns, rows))
+    if len(evaluation.scenes) > 1:
+        console.print(_table("scene", OF_SCENES, evaluation.scenes))
+    if len(evaluation.super_categories) > 1:
+        console.print(_table("super-category", OF_SCENES, evaluation.super_categories))
+    console.print(_table("share of the image", OF_SIZES, evaluation.sizes))
+    console.print(_figures(evaluation))
+    point, best = evaluation.operating_point, evaluation.best_f1
+    console.print(
+        f"{evaluation.images} images, {evaluation.good} good; {evaluation.boxes} boxes; "
+        f"at the threshold {point.threshold:.3f}: precision {_shown('precision', point.precision)}, "
+        f"recall {_shown('recall', point.recall)}; means over the categories where their F1 is best, "
+        f"{best.threshold:.3f}: {_shown('precision', best.precision)}, {_shown('recall', best.recall)}",
+        soft_wrap=True,
+    )
+
+
+def _figures(evaluation: Evaluation) -> Table:
+    table = Table("figure", Column("value", justify="right"), Column("95 %", justify="right"), box=None)
+    for key, value in evaluation.figures.items():
+        interval = evaluation.intervals.get(key)
+        bounds = "" if interval is None else " to ".join(_shown(key, bound) for bound in interval)
+        table.add_row(key, _shown(key, value), bounds)
+    return table
+
+
+def _table(first: str, columns: Sequence[str], rows: Mapping[str, Mapping[str, float | str]]) -> Table:
+    table = Table(Column(first, no_wrap=True), *(Column(key, justify="right") for key in columns), box=None)
+    for name, row in rows.items():
+        table.add_row(name, *(_shown(key, row[key]) for key in columns))
+    return table
+
+
+def _shown(key: str, value: float | str) -> str:
+    """Shares in per cent, as papers give them; counts as they are; a dash where nothing can be measured."""
+    if isinstance(value, str):
+        return value
+    if math.isnan(value):
+        return "-"
+    if key in COUNTS:
+        return str(value)
+    return f"{value:.2f}" if key.startswith("false_per_good") else f"{100 * value:.1f}"

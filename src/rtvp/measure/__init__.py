@@ -1,0 +1,18 @@
+"""Detectors on labelled images: what `rtvp.evaluate` judges."""
+
+from __future__ import annotations
+
+from rtvp.measure.named import ClosedNamed, NamedDetector, RtvpNamed
+from rtvp.measure.prompting import PROMPTINGS, Prompting, make_prompts
+from rtvp.measure.run import measure, measure_labels
+
+__all__ = [
+    "PROMPTINGS",
+    "ClosedNamed",
+    "NamedDetector",
+    "Prompting",
+    "RtvpNamed",
+    "make_prompts",
+    "measure",
+    "measure_labels",
+]

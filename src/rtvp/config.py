@@ -62,6 +62,9 @@ class DetectorConfig(StrictModel):
     channels: int = Field(default=96, ge=8, le=1024)
     strides: tuple[int, ...] = Field(default=(8, 16, 32), description="levels of pyramid, prompt and neck")
     head_strides: tuple[int, ...] = Field(default=(8, 16, 32), description="levels the head predicts on")
+    contrast: bool = Field(
+        default=False, description="the pyramid also sees each channel relative to the rest of its picture"
+    )
     distance_bins: int = Field(default=16, ge=2, le=64, description="bins of the box distance distribution")
     adaptation: AdaptationConfig = AdaptationConfig()
     visual_prompt: VisualPromptConfig = VisualPromptConfig()
@@ -137,6 +140,9 @@ class DataConfig(StrictModel):
     cut_paste_share: float = Field(
         default=0.0, ge=0, le=1, description="of the real pictures that get defects of other scenes pasted in"
     )
+    painted_share: float = Field(
+        default=0.0, ge=0, le=1, description="of the real pictures that get generated defects painted in"
+    )
     describe_share: float = Field(
         default=0.4, ge=0, le=1, description="of the names, given with descriptions"
     )
@@ -207,6 +213,16 @@ class ExpertConfig(StrictModel):
         description="after pre-training the detector's frozen encoder takes the expert's encoder weights and "
         "both run it once; the expert's pyramid, neck and head go on learning",
     )
+    learns_encoder: bool = Field(
+        default=True,
+        description="false: a shared encoder stays as it is from the start, and its features can be cached",
+    )
+
+    @model_validator(mode="after")
+    def _frozen_is_shared(self) -> ExpertConfig:
+        if not self.learns_encoder and not self.shares_encoder:
+            raise ValueError("learns_encoder: expected true for an encoder of the expert's own, got false")
+        return self
 
 
 class TrainConfig(StrictModel):

@@ -92,14 +92,20 @@ class Batch(NamedTuple):
     """One training step's input.
 
     Attributes:
-        images: [B, 3, H, W] uint8 RGB, H and W multiples of 32.
+        images: [B, 3, S, S] uint8 RGB, S a multiple of 32; [B, 0, S, S] where ``features`` are given.
         targets: B targets.
-        prompts: K names (text prompts) of this batch, positives and negatives.
+        prompts: K text prompts, positives and negatives: in which words each name is asked for. They may be
+            a synonym, or descriptions without any name.
         annotated: [B, K] bool: whether it is known for image b where k is and is not. Elsewhere (the image's
             source does not annotate k) the classification loss leaves the pair out.
+        names: K names: what each column of ``positives`` and ``annotated`` is about.
+        features: maps of the image encoder, finest first, each [B, C, S/s, S/s] floating point, in place of
+            the images; None where the encoder has to see the images.
     """
 
     images: Tensor
     targets: tuple[Target, ...]
     prompts: tuple[Prompt, ...]
     annotated: Tensor
+    names: tuple[str, ...]
+    features: tuple[Tensor, ...] | None = None

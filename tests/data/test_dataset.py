@@ -1,289 +1,347 @@
-"""Training batches: what they show, what they are asked about, and what is held to be known."""
+"""What is trained on: what pictures show, how they come in batches, and what never reaches training."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from rtvp.data.dataset import GENERIC_NAME, BatchSettings, TrainingBatches, TrainingSource
-from rtvp.data.synthetic import DEFECT_NAMES, generate
+from rtvp.data.dataset import GENERIC_NAME, Sample, SampleSettings, TrainingBatches, TrainingSamples
+from rtvp.data.labelled import LabelledSet
+from rtvp.data.synthetic import DEFECT_NAMES
+from rtvp.errors import RtvpError
+from rtvp.mmio.converters.rle import encode_mask
 from rtvp.mmio.schema import Annotation, ImageRecord
-from rtvp.types import Batch
 
-COLOURS = {"crack": (250, 20, 20), "weld pore": (20, 250, 20), "dirty mark": (20, 20, 250)}
-SETTINGS = BatchSettings(batch_size=4, sizes=(64,), synthetic_share=0.0, max_negatives=3, seed=5)
-RARELY = 1e-9  # share of generated pictures: none is drawn, but their names are known
-DESCRIPTIONS = {"crack": ("thin dark line",), "held-out rust": ("brown crust",)}
+SIZE = 64
+SETTINGS = SampleSettings(max_size=SIZE, samples_total=1000, synthetic_share=0.0, seed=5)
+COLOURS = {
+    "crack": (250, 20, 20),
+    "weld pore": (20, 250, 20),
+    "dirty mark": (20, 20, 250),
+    "hole": (30, 30, 30),
+}
 
 
 def write_record(
-    path: Path, size: tuple[int, int], boxes: dict[str, tuple[int, int, int, int]]
+    path: Path,
+    size: tuple[int, int],
+    boxes: dict[str, tuple[int, int, int, int]],
+    ground: int = 0,
+    masks: bool = False,
 ) -> ImageRecord:
-    """A black picture with a rectangle of the name's colour in each box."""
+    """A picture of one grey with a rectangle of the name's colour in each box."""
     width, height = size
-    pixels = np.zeros((height, width, 3), np.uint8)
-    for name, (x1, y1, x2, y2) in boxes.items():
-        pixels[y1:y2, x1:x2] = COLOURS[name]
+    pixels = np.full((height, width, 3), ground, np.uint8)
+    annotations = []
+    for name, box in boxes.items():
+        window = slice(box[1], box[3]), slice(box[0], box[2])
+        pixels[window] = COLOURS[name]
+        mask = np.zeros((height, width), np.uint8)
+        mask[window] = 1
+        counts = encode_mask(mask) if masks else None
+        annotations.append(Annotation(name, tuple(map(float, box)), counts))
     Image.fromarray(pixels).save(path)
-    annotations = tuple(Annotation(name, tuple(map(float, box))) for name, box in boxes.items())
-    return ImageRecord(path, width, height, annotations, path.stem)
+    return ImageRecord(path, width, height, tuple(annotations), path.stem)
+
+
+def make_set(name: str, images: Iterable[ImageRecord], vocabulary: Iterable[str]) -> LabelledSet:
+    return LabelledSet(name, f"scene of {name}", "", tuple(images), frozenset(vocabulary))
 
 
 @pytest.fixture
-def welds(tmp_path: Path) -> TrainingSource:
+def welds(tmp_path: Path) -> LabelledSet:
     """Large pictures, each with a crack and a pore; ``spatter`` is annotated but never seen."""
     boxes = {"crack": (40, 30, 200, 90), "weld pore": (210, 100, 290, 190)}
-    images = tuple(write_record(tmp_path / f"weld{i}.png", (320, 200), boxes) for i in range(3))
-    return TrainingSource("welds", images, frozenset({"crack", "weld pore", "spatter"}))
+    images = [write_record(tmp_path / f"weld{i}.png", (320, 200), boxes) for i in range(3)]
+    return make_set("welds", images, {"crack", "weld pore", "spatter"})
 
 
 @pytest.fixture
-def garments(tmp_path: Path) -> TrainingSource:
+def garments(tmp_path: Path) -> LabelledSet:
+    boxes = {"dirty mark": (20, 20, 60, 80)}
+    images = [write_record(tmp_path / f"garment{i}.png", (80, 100), boxes) for i in range(12)]
+    return make_set("garments", images, {"dirty mark"})
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> LabelledSet:
+    """Pictures known to be good, of a set that annotates cracks."""
+    images = [write_record(tmp_path / f"good{i}.png", (90, 90), {}, ground=150) for i in range(2)]
+    return make_set("good", images, {"crack"})
+
+
+@pytest.fixture
+def leather(tmp_path: Path) -> LabelledSet:
+    """Holes with masks, which can be pasted; ``cut`` is annotated but never seen."""
     images = [
-        write_record(tmp_path / f"garment{i}.png", (80, 100), {"dirty mark": (20, 20, 60, 80)})
-        for i in range(12)
+        write_record(tmp_path / f"hide{i}.png", (90, 90), {"hole": (40, 40, 54, 58)}, 140, masks=True)
+        for i in range(2)
     ]
-    return TrainingSource("garments", tuple(images), frozenset({"dirty mark"}))
+    return make_set("leather", images, {"hole", "cut"})
 
 
-@pytest.fixture
-def good(tmp_path: Path) -> TrainingSource:
-    """Pictures known to be good, of a source that annotates cracks."""
-    images = tuple(write_record(tmp_path / f"good{i}.png", (90, 90), {}) for i in range(2))
-    return TrainingSource("good", images, frozenset({"crack"}))
+def make(*sets: LabelledSet, excluded: Iterable[str] = (), **changes: Any) -> TrainingSamples:
+    return TrainingSamples(sets, replace(SETTINGS, **changes), frozenset(excluded))
 
 
-def make(*sources: TrainingSource, length: int = 1000, **changes: object) -> TrainingBatches:
-    return TrainingBatches(sources, replace(SETTINGS, **changes), DESCRIPTIONS, length)  # type: ignore[arg-type]
+def draw(samples: TrainingSamples, count: int, size: int = SIZE) -> list[Sample]:
+    return [samples.sample(index, size) for index in range(count)]
 
 
-def same(first: Batch, second: Batch) -> bool:
+def same(first: Sample, second: Sample) -> bool:
     return (
-        torch.equal(first.images, second.images)
-        and torch.equal(first.annotated, second.annotated)
-        and first.prompts == second.prompts
-        and all(
-            torch.equal(a.boxes_xyxy, b.boxes_xyxy) and torch.equal(a.positives, b.positives)
-            for a, b in zip(first.targets, second.targets, strict=True)
-        )
+        np.array_equal(first.image, second.image)
+        and np.array_equal(first.boxes_xyxy, second.boxes_xyxy)
+        and (first.names, first.known) == (second.names, second.known)
     )
 
 
-def names_of(batch: Batch) -> list[str]:
-    return [prompt.name for prompt in batch.prompts]
+def own_names(sample: Sample) -> set[str]:
+    return set().union(*sample.names) - {GENERIC_NAME}
 
 
-def test_a_batch_is_a_function_of_its_number(welds: TrainingSource, garments: TrainingSource) -> None:
-    batches = make(welds, garments, synthetic_share=0.3)
-    forward = [batches[i] for i in (0, 1, 2)]
-    backward = [make(welds, garments, synthetic_share=0.3)[i] for i in (2, 1, 0)][::-1]
+EVERYTHING = {
+    "synthetic_share": 0.2,
+    "good_share": 0.2,
+    "mosaic_share": 0.5,
+    "cut_paste_share": 0.5,
+    "turn_share": 0.5,
+}
+
+
+def test_a_picture_is_a_function_of_seed_number_and_size(
+    welds: LabelledSet, good: LabelledSet, leather: LabelledSet
+) -> None:
+    forward = draw(make(welds, good, leather, **EVERYTHING), 24)
+    samples = make(welds, good, leather, **EVERYTHING)
+    backward = [samples.sample(index, SIZE) for index in range(23, -1, -1)][::-1]
     assert all(map(same, forward, backward))
-    assert not same(forward[0], forward[1])
-    assert not same(forward[0], make(welds, garments, synthetic_share=0.3, seed=6)[0])
-    assert len(batches) == 1000
+    other = make(welds, good, leather, **EVERYTHING, seed=6)
+    assert not any(same(sample, other.sample(i, SIZE)) for i, sample in enumerate(forward))
 
 
-def test_shapes_and_types(welds: TrainingSource, good: TrainingSource) -> None:
-    batch = make(welds, good)[0]
-    names = names_of(batch)
-    assert batch.images.shape == (4, 3, 64, 64) and batch.images.dtype == torch.uint8
-    assert batch.images.is_contiguous()
-    assert batch.annotated.shape == (4, len(names)) and batch.annotated.dtype == torch.bool
-    for target in batch.targets:
-        assert target.boxes_xyxy.dtype == torch.float32 and target.positives.dtype == torch.bool
-        assert target.positives.shape == (len(target.boxes_xyxy), len(names))
-        assert (target.boxes_xyxy >= 0).all() and (target.boxes_xyxy <= 64).all()
+def test_shapes_and_types(welds: LabelledSet, good: LabelledSet, leather: LabelledSet) -> None:
+    for sample in draw(make(welds, good, leather, **EVERYTHING), 30, 96):
+        assert sample.image.shape == (96, 96, 3) and sample.image.dtype == np.uint8
+        assert sample.boxes_xyxy.shape == (len(sample.names), 4) and sample.boxes_xyxy.dtype == np.float32
+        assert (sample.boxes_xyxy >= 0).all() and (sample.boxes_xyxy <= 96).all()
+        assert (sample.boxes_xyxy[:, 2:] > sample.boxes_xyxy[:, :2]).all()
 
 
-def test_boxes_lie_on_what_was_painted(welds: TrainingSource) -> None:
-    """Through shrinking, warp and photometry: the pixels in the box are of the name's colour."""
-    batches = make(welds, scale_range=(0.8, 1.0))
+@pytest.mark.parametrize("mosaic_share", [0.0, 1.0])
+def test_boxes_lie_on_what_was_painted(welds: LabelledSet, mosaic_share: float) -> None:
+    """Through shrinking, warp, mosaic and photometry: the pixels in the box are of the name's colour."""
+    samples = make(welds, scale_range=(0.8, 1.0), mosaic_share=mosaic_share)
     seen = 0
-    for batch in (batches[i] for i in range(6)):
-        names = names_of(batch)
-        for image, target in zip(batch.images, batch.targets, strict=True):
-            for box, positives in zip(
-                target.boxes_xyxy.round().int().tolist(), target.positives, strict=True
-            ):
-                (name,) = {names[k] for k in positives.nonzero().flatten()} - {GENERIC_NAME}
-                inner = image[:, box[1] + 1 : box[3] - 1, box[0] + 1 : box[2] - 1].float().mean(dim=(1, 2))
-                if inner.max() - inner.min() > 30:  # not turned grey
-                    assert inner.argmax() == int(np.argmax(COLOURS[name]))
-                    seen += 1
+    for sample in draw(samples, 24, 96):
+        for box, names in zip(sample.boxes_xyxy.round().astype(int), sample.names, strict=True):
+            (name,) = names - {GENERIC_NAME}
+            inner = sample.image[box[1] + 1 : box[3] - 1, box[0] + 1 : box[2] - 1].mean(axis=(0, 1))
+            if np.ptp(inner) > 30:  # not turned grey
+                assert inner.argmax() == int(np.argmax(COLOURS[name]))
+                seen += 1
     assert seen > 20
 
 
 def test_boxes_follow_both_sides_of_a_shrunk_picture(tmp_path: Path) -> None:
     """1000 x 56 px become 64 x 4, not 64 x 3.58: the sides are rounded each on its own."""
     record = write_record(tmp_path / "strip.png", (1000, 56), {"crack": (0, 0, 1000, 56)})
-    source = TrainingSource("strips", (record,), frozenset({"crack"}))
-    batches = make(source, scale_range=(1.0, 1.0), batch_size=8)
-    (pixels,) = batches.pixels[0]
-    assert pixels.shape == (4, 64, 3)
-    for target in batches[0].targets:
-        sides = target.boxes_xyxy[0, 2:] - target.boxes_xyxy[0, :2]
-        assert sides.sort().values.tolist() == pytest.approx([4, 64], abs=1e-3)
+    samples = make(make_set("strips", [record], {"crack"}), scale_range=(1.0, 1.0))
+    assert samples.pixels[0][0].shape == (4, 64, 3)
+    for sample in draw(samples, 8):
+        sides = sample.boxes_xyxy[0, 2:] - sample.boxes_xyxy[0, :2]
+        assert sorted(sides.tolist()) == pytest.approx([4, 64], abs=1e-3)
 
 
-def test_names_of_boxes(welds: TrainingSource, garments: TrainingSource) -> None:
-    """Each box has its own name and the generic one, and nothing else."""
-    batches = make(welds, garments)
-    for batch in (batches[i] for i in range(8)):
-        names = names_of(batch)
-        for target in batch.targets:
-            for positives in target.positives:
-                held = {names[k] for k in positives.nonzero().flatten()}
-                assert len(held) == 2 and GENERIC_NAME in held and held & set(COLOURS)
-
-
-def test_a_source_speaks_only_for_its_own_names(welds: TrainingSource, garments: TrainingSource) -> None:
-    batches = make(welds, garments, scale_range=(0.8, 1.0))
+@pytest.mark.parametrize("mosaic_share", [0.0, 1.0])
+def test_a_set_speaks_only_for_its_own_names(
+    welds: LabelledSet, garments: LabelledSet, mosaic_share: float
+) -> None:
+    """Each box has its own name and the generic one; mosaics are of one set, so none of its names is lost."""
     told = Counter[str]()
-    for batch in (batches[i] for i in range(8)):
-        names = names_of(batch)
-        assert len(names) == len(set(names))
-        for target, annotated in zip(batch.targets, batch.annotated, strict=True):
-            known = {name for name, is_known in zip(names, annotated, strict=True) if is_known}
-            own = {names[k] for k in target.positives.any(dim=0).nonzero().flatten()} - {GENERIC_NAME}
-            if "dirty mark" in own:
-                assert known == {GENERIC_NAME, "dirty mark"}
-            else:
-                assert known == {GENERIC_NAME, "crack", "weld pore", "spatter"}
-            told.update(own)
-    assert set(told) == set(COLOURS)
+    for sample in draw(make(welds, garments, mosaic_share=mosaic_share), 40):
+        assert all(len(names) == 2 and GENERIC_NAME in names for names in sample.names)
+        own = own_names(sample)
+        told.update(own)
+        if own:
+            vocabulary = garments.vocabulary if "dirty mark" in own else welds.vocabulary
+            assert own <= vocabulary and sample.known == vocabulary | {GENERIC_NAME}
+    assert set(told) == {"crack", "weld pore", "dirty mark"}
 
 
-def test_good_pictures_are_without_every_name(good: TrainingSource, garments: TrainingSource) -> None:
-    batch = make(good, synthetic_share=RARELY)[0]
-    assert len(batch.prompts) == 1 + SETTINGS.max_negatives
-    assert batch.annotated.all()
-    assert all(len(target.boxes_xyxy) == 0 for target in batch.targets)
-    mixed = make(good, garments, balance=0.0)[1]
-    for target, annotated in zip(mixed.targets, mixed.annotated, strict=True):
-        assert annotated.all() == (len(target.boxes_xyxy) == 0)
+def test_good_pictures_know_every_name(good: LabelledSet) -> None:
+    for sample in draw(make(good, mosaic_share=0.5), 10):
+        assert sample.known is None and not sample.names
 
 
 def test_a_picture_whose_boxes_were_cut_away_is_not_good(tmp_path: Path) -> None:
     record = write_record(tmp_path / "corner.png", (200, 200), {"crack": (0, 0, 20, 20)})
-    source = TrainingSource("corner", (record,), frozenset({"crack"}))
-    batches = make(source, scale_range=(3.0, 4.0), synthetic_share=RARELY)
-    empty = [
-        annotated
-        for batch in (batches[i] for i in range(6))
-        for target, annotated in zip(batch.targets, batch.annotated, strict=True)
-        if len(target.boxes_xyxy) == 0
-    ]
+    samples = make(make_set("corner", [record], {"crack"}), scale_range=(3.0, 4.0))
+    empty = [sample for sample in draw(samples, 30) if not sample.names]
     assert empty
-    assert not any(annotated.all() for annotated in empty)
-
-
-def test_generated_pictures_carry_their_phrases() -> None:
-    batches = make(synthetic_share=1.0, batch_size=6)
-    phrased = 0
-    for batch in (batches[i] for i in range(6)):
-        names = names_of(batch)
-        phrases = set(names) - set(DEFECT_NAMES) - {GENERIC_NAME}
-        for target, annotated in zip(batch.targets, batch.annotated, strict=True):
-            known = {name for name, is_known in zip(names, annotated, strict=True) if is_known}
-            own: set[str] = set()
-            for positives in target.positives:
-                held = {names[k] for k in positives.nonzero().flatten()}
-                (name,) = held & set(DEFECT_NAMES)
-                assert GENERIC_NAME in held
-                longest = max(held - {GENERIC_NAME}, key=len)
-                # Whatever is a "thin dark scratch" is a "dark scratch" too, and nothing else.
-                said = {phrase for phrase in phrases if set(phrase.split()) <= set(longest.split())}
-                assert held - {name, GENERIC_NAME} <= said
-                phrased += longest != name
-                own |= held
-            assert own <= known
-            if len(target.boxes_xyxy):
-                assert known == set(DEFECT_NAMES) | {GENERIC_NAME} | (own & phrases)
-            else:
-                assert known == set(names)
-    assert phrased > 10
-
-
-def test_generated_boxes_are_those_of_the_generator() -> None:
-    """Nothing is warped: the generator makes pictures of the input's size."""
-    batch = make(synthetic_share=1.0, batch_size=1)[0]
-    rng = np.random.default_rng((SETTINGS.seed, 0))
-    rng.choice((64,))
-    rng.random()
-    sample = generate(int(rng.integers(2**31)), 64, 64)
-    assert batch.targets[0].boxes_xyxy.tolist() == [list(defect.box_xyxy) for defect in sample.defects]
-
-
-def test_names_that_are_held_out_are_never_asked(welds: TrainingSource, garments: TrainingSource) -> None:
-    """Neither as a name nor inside a description, though the glossary knows them."""
-    seen = {*welds.vocabulary, *garments.vocabulary, *DEFECT_NAMES, GENERIC_NAME}
-    batches = make(welds, garments, synthetic_share=0.2, max_negatives=100)
-    for batch in (batches[i] for i in range(15)):
-        texts = [text for prompt in batch.prompts for text in prompt.all_texts]
-        assert not any("rust" in text and "held-out" in text for text in texts)
-        assert "brown crust" not in texts
-        for prompt in batch.prompts:
-            assert prompt.name in seen or any(prompt.name.endswith(f" {name}") for name in DEFECT_NAMES)
-
-
-def test_negatives_are_few_and_vary(garments: TrainingSource) -> None:
-    batches = make(garments, synthetic_share=RARELY)
-    others = [set(names_of(batches[i])) - {GENERIC_NAME, "dirty mark"} for i in range(12)]
-    assert {len(names) for names in others} == {3}
-    assert len(set().union(*others)) > 10
-    without = make(garments, synthetic_share=RARELY, max_negatives=0)
-    assert set(names_of(without[0])) == {GENERIC_NAME, "dirty mark"}
-
-
-def test_without_generated_pictures_their_names_never_occur(garments: TrainingSource) -> None:
-    batches = make(garments, synthetic_share=0.0, max_negatives=100)
-    assert {name for i in range(5) for name in names_of(batches[i])} == {GENERIC_NAME, "dirty mark"}
-
-
-def test_descriptions_come_with_their_name(welds: TrainingSource) -> None:
-    batches = make(welds, batch_size=1)
-    worded = {prompt for i in range(20) for prompt in batches[i].prompts if prompt.name == "crack"}
-    assert {prompt.texts for prompt in worded} == {(), ("thin dark line",)}
-    assert all(p.texts == () for i in range(5) for p in batches[i].prompts if p.name == "weld pore")
-
-
-def test_sizes_are_drawn_from_the_list(garments: TrainingSource) -> None:
-    batches = make(garments, sizes=(64, 96, 128), batch_size=1)
-    drawn = Counter(tuple(batches[i].images.shape[2:]) for i in range(40))
-    assert set(drawn) == {(64, 64), (96, 96), (128, 128)}
+    assert all(sample.known == {"crack", GENERIC_NAME} for sample in empty)
 
 
 @pytest.mark.parametrize(("balance", "expected"), [(0.0, 0.5), (0.5, 1 / 3), (1.0, 0.2)])
-def test_balance_weighs_sources(
-    welds: TrainingSource, garments: TrainingSource, balance: float, expected: float
+def test_balance_weighs_sets(
+    welds: LabelledSet, garments: LabelledSet, balance: float, expected: float
 ) -> None:
     """3 pictures of welds beside 12 of garments."""
-    batches = make(welds, garments, balance=balance, batch_size=20, scale_range=(0.8, 1.0))
-    from_welds = sum(
-        "weld pore" in names_of(batch) and bool(annotated[names_of(batch).index("weld pore")])
-        for batch in (batches[i] for i in range(10))
-        for annotated in batch.annotated
-    )
+    drawn = draw(make(welds, garments, balance=balance), 200, 32)
+    from_welds = sum("weld pore" in (sample.known or ()) for sample in drawn)
     assert from_welds / 200 == pytest.approx(expected, abs=0.1)
 
 
-def test_share_of_generated_pictures(garments: TrainingSource) -> None:
-    batches = make(garments, synthetic_share=0.4, batch_size=20)
-    generated = sum(
-        int(not annotated[names_of(batch).index("dirty mark")] or bool(annotated.all()))
-        for batch in (batches[i] for i in range(4))
-        for annotated in batch.annotated
-    )
-    assert generated / 80 == pytest.approx(0.4, abs=0.15)
+def test_share_of_generated_pictures(garments: LabelledSet) -> None:
+    samples = make(garments, synthetic_share=0.4)
+    drawn = draw(samples, 80)
+    generated = [sample for sample in drawn if sample.known is None or "dirty mark" not in sample.known]
+    assert len(generated) / 80 == pytest.approx(0.4, abs=0.15)
+    assert samples.all_names == tuple(sorted({*DEFECT_NAMES, "dirty mark"}))
 
 
-def test_pictures_are_kept_no_larger_than_needed(welds: TrainingSource, garments: TrainingSource) -> None:
-    batches = make(welds, garments, sizes=(32, 64), scale_range=(0.5, 1.5))
-    assert {pixels.shape for pixels in batches.pixels[0]} == {(60, 96, 3)}
-    assert {pixels.shape for pixels in batches.pixels[1]} == {(96, 77, 3)}
+def test_without_generated_pictures_their_names_are_not_trained(welds: LabelledSet) -> None:
+    assert make(welds).all_names == ("crack", "spatter", "weld pore")
+
+
+def test_every_run_of_pictures_has_its_share_of_good_ones(garments: LabelledSet, good: LabelledSet) -> None:
+    samples = make(garments, good, good_share=0.3, balance=1.0, mosaic_share=1.0)
+    are_good = [sample.known is None and not sample.names for sample in draw(samples, 60)]
+    for first in range(50):
+        assert sum(are_good[first : first + 10]) >= 3
+    assert sum(are_good) < 30
+
+
+def test_good_pictures_are_generated_where_none_is_real(garments: LabelledSet) -> None:
+    samples = make(garments, good_share=0.5)
+    assert [sample.known is None for sample in draw(samples, 8)] == [False, True] * 4
+    assert samples.all_names == ("dirty mark",), "good pictures bring no names"
+
+
+def test_mosaics_end_before_the_run(welds: LabelledSet) -> None:
+    """Four pictures have up to eight boxes, one has up to two."""
+    samples = make(welds, mosaic_share=1.0, mosaic_until=0.5, samples_total=40, scale_range=(0.8, 0.9))
+    counts = [len(sample.names) for sample in draw(samples, 40, 96)]
+    assert min(counts[:20]) > 2
+    assert max(counts[20:]) <= 2
+
+
+def test_defects_are_pasted_into_other_scenes(
+    welds: LabelledSet, good: LabelledSet, leather: LabelledSet
+) -> None:
+    samples = make(good, leather, cut_paste_share=1.0, scale_range=(1.0, 1.0), balance=0.0)
+    drawn = draw(samples, 60)
+    of_good = [s for s in drawn if s.names and s.known == leather.vocabulary | {GENERIC_NAME}]
+    assert any(own_names(sample) == {"hole"} for sample in of_good)
+    assert all(own_names(sample) <= {"hole"} for sample in drawn)
+    # Leather itself is the only donor, and never its own: one picture has one hole.
+    only = draw(make(leather, cut_paste_share=1.0), 20)
+    assert max(len(sample.names) for sample in only) == 1
+
+
+def test_defects_are_painted_beside_the_real_ones(welds: LabelledSet) -> None:
+    settings = replace(SETTINGS, max_size=192, painted_share=1.0, scale_range=(1.0, 1.0), turn_share=0.0)
+    samples = TrainingSamples([welds], settings)
+    plain = TrainingSamples([welds], replace(settings, painted_share=0.0))
+    assert set(DEFECT_NAMES) <= set(samples.all_names)
+    painted = 0
+    for index in range(8):
+        own = samples.sample(index, 192)
+        real = [names for names in own.names if names & {"crack", "weld pore"} == names - {GENERIC_NAME}]
+        others = [names for names in own.names if names not in real]
+        painted += len(others)
+        assert own.known is not None and welds.vocabulary < own.known
+        assert all(names <= own.known and GENERIC_NAME in names and len(names) > 1 for names in own.names)
+        assert all(names & set(DEFECT_NAMES) for names in others)
+        assert not own.known & set(DEFECT_NAMES) - {"crack"} - frozenset().union(*others, frozenset())
+    assert painted > 8
+    assert all(plain.sample(i, 192).known == welds.vocabulary | {GENERIC_NAME} for i in range(8))
+
+
+def test_a_painted_good_picture_is_no_longer_good(good: LabelledSet) -> None:
+    samples = TrainingSamples([good], replace(SETTINGS, max_size=192, painted_share=1.0))
+    for index in range(6):
+        own = samples.sample(index, 192)
+        assert own.known is not None and good.vocabulary | set(DEFECT_NAMES) <= own.known
+
+
+def test_no_excluded_defect_is_painted(welds: LabelledSet) -> None:
+    excluded = frozenset(DEFECT_NAMES[:-3]) - {"crack"}
+    settings = replace(SETTINGS, max_size=128, painted_share=1.0)
+    samples = TrainingSamples([welds], settings, excluded)
+    for index in range(10):
+        shown = frozenset().union(*samples.sample(index, 128).names, frozenset())
+        assert not shown & excluded
+
+
+def test_pasting_needs_masks(welds: LabelledSet) -> None:
+    with pytest.raises(RtvpError, match=r"cut_paste_share: expected sets with masks .* found none"):
+        make(welds, cut_paste_share=0.1)
+
+
+def test_excluded_names_are_refused_in_labels_and_vocabularies(
+    welds: LabelledSet, garments: LabelledSet
+) -> None:
+    with pytest.raises(RtvpError, match="set welds: expected seen names alone to train on, got spatter"):
+        make(garments, welds, excluded={"spatter"})
+    narrowed = replace(welds, vocabulary=frozenset({"weld pore"}))
+    with pytest.raises(RtvpError, match=r"set welds: .* got crack"):
+        make(narrowed, excluded={"crack"})
+
+
+def test_generated_defects_of_excluded_names_are_never_shown_or_named(garments: LabelledSet) -> None:
+    samples = make(garments, excluded={"stain", "pin hole"}, synthetic_share=1.0)
+    assert set(DEFECT_NAMES) - set(samples.all_names) == {"stain", "oil stain", "pinhole"}
+    texts = set().union(*((s.known or frozenset()) | own_names(s) for s in draw(samples, 40)))
+    assert texts and not [text for text in texts if "stain" in text or "pinhole" in text]
+
+
+def test_pictures_are_kept_no_larger_than_needed(welds: LabelledSet, garments: LabelledSet) -> None:
+    samples = make(welds, garments, scale_range=(0.5, 1.5))
+    assert {pixels.shape for pixels in samples.pixels[0]} == {(60, 96, 3)}
+    assert {pixels.shape for pixels in samples.pixels[1]} == {(96, 77, 3)}
+
+
+def test_nothing_to_train_on_is_an_error() -> None:
+    with pytest.raises(RtvpError, match="expected labelled images to train on, got none"):
+        make()
+    assert make(synthetic_share=1.0).sample(0, 32).image.shape == (32, 32, 3)
+
+
+class Numbered:
+    """Samples that are told by their number and size."""
+
+    def sample(self, index: int, size: int) -> Sample:
+        number = np.full((size, size, 3), index, np.uint8)
+        return Sample(number, np.zeros((0, 4), np.float32), (), None)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_batches_are_the_same_for_any_number_of_processes(world: int) -> None:
+    sizes = (32, 64, 96)
+    parts = [
+        TrainingBatches(Numbered(), 5, sizes, 40, rank=rank, world=world, seed=3) for rank in range(world)
+    ]
+    whole = TrainingBatches(Numbered(), 5, sizes, 40, seed=3)
+    assert len(parts[0]) == 40
+    drawn = set()
+    for step in range(40):
+        shares = [part[step] for part in parts]
+        numbers = sorted(int(sample.image[0, 0, 0]) for share in shares for sample in share)
+        assert numbers == list(range(5 * step, 5 * step + 5))
+        (side,) = {sample.image.shape[0] for share in shares for sample in share}
+        assert side == whole[step][0].image.shape[0]
+        drawn.add(side)
+    assert drawn == set(sizes)
+
+
+def test_every_process_needs_a_picture() -> None:
+    with pytest.raises(RtvpError, match="batch_size: expected a picture for each of 4 processes, got 3"):
+        TrainingBatches(Numbered(), 3, (32,), 1, rank=0, world=4)

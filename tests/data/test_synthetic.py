@@ -18,6 +18,7 @@ from rtvp.data.synthetic import (
     SyntheticDefect,
     SyntheticSample,
     generate,
+    paint_on,
 )
 from rtvp.data.synthetic.vocabulary import WORDS
 from rtvp.data.synthetic.words import colour_word
@@ -221,3 +222,38 @@ def test_impossible_requests_are_refused_in_one_line(seed: int, height: int, wid
     with pytest.raises(RtvpError, match="synthetic sample") as caught:
         generate(seed, height, width)
     assert "\n" not in str(caught.value)
+
+
+def test_painting_changes_a_real_picture_in_the_boxes_of_its_defects_alone() -> None:
+    rng = np.random.default_rng(0)
+    picture = cv2.GaussianBlur(rng.integers(60, 200, (160, 200, 3), dtype=np.uint8), (0, 0), 3)
+    plain = np.ones((160, 200), np.bool_)
+    plain[:, :100] = False
+    painted = 0
+    for seed in range(12):
+        made = paint_on(picture, plain, seed)
+        difference = np.abs(made.image.astype(int) - picture).max(axis=2)
+        changed = difference > 25
+        for defect in made.defects:
+            x1, y1, x2, y2 = defect.box_xyxy
+            assert difference[int(y1) : int(y2), int(x1) : int(x2)].max() > 8
+            changed[max(0, int(y1) - 4) : int(y2) + 5, max(0, int(x1) - 4) : int(x2) + 5] = False
+            assert defect.mask[plain].sum() >= 0.7 * defect.mask.sum()
+        painted += len(made.defects)
+        assert changed.mean() < 0.01  # soft rims may reach a little further than the box
+        again = paint_on(picture, plain, seed)
+        assert np.array_equal(made.image, again.image)
+    assert painted > 12
+
+
+def test_a_picture_without_room_stays_as_it_is() -> None:
+    picture = np.full((64, 64, 3), 120, np.uint8)
+    made = paint_on(picture, np.zeros((64, 64), np.bool_), 1)
+    assert made.defects == () and np.array_equal(made.image, picture)
+
+
+def test_a_picture_without_colours_gets_none() -> None:
+    picture = np.repeat(np.random.default_rng(1).integers(80, 160, (128, 128, 1), dtype=np.uint8), 3, axis=2)
+    for seed in range(6):
+        made = paint_on(picture, np.ones((128, 128), np.bool_), seed)
+        assert np.ptp(made.image, axis=2).max() == 0

@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from rtvp.errors import RtvpError
-from rtvp.models.feature_pyramid import LateralFeaturePyramid, SimpleFeaturePyramid, make_pyramid
+from rtvp.models.feature_pyramid import (
+    LateralFeaturePyramid,
+    SimpleFeaturePyramid,
+    make_pyramid,
+    with_contrast,
+)
 from rtvp.models.image_encoder import ImageEncoder
 
 STRIDES = (4, 8, 16, 32)
@@ -54,3 +59,30 @@ def test_all_strides_out_of_one_map(in_stride: int) -> None:
     assert isinstance(pyramid, SimpleFeaturePyramid)
     levels = pyramid((torch.rand(2, 6, 64 // in_stride, 96 // in_stride),))
     assert [tuple(level.shape) for level in levels] == [(2, 5, 64 // s, 96 // s) for s in STRIDES]
+
+
+def test_contrast_is_what_brightness_and_gain_of_a_channel_do_not_change() -> None:
+    maps = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    plain, contrast = with_contrast(maps).chunk(2, dim=1)
+    assert torch.equal(plain, maps)
+    assert torch.allclose(contrast.mean(dim=(2, 3)), torch.zeros(2, 3), atol=1e-5)
+    assert torch.allclose(contrast.std(dim=(2, 3), correction=0), torch.ones(2, 3), atol=0.01)
+    changed = with_contrast(maps * torch.tensor([1.0, 5.0, 9.0]).view(1, 3, 1, 1) + 4)[:, 3:]
+    assert torch.allclose(changed, contrast, atol=0.02)
+    flat = with_contrast(torch.full((1, 1, 4, 4), 7.0))
+    assert torch.equal(flat[:, 1:], torch.zeros(1, 1, 4, 4))
+
+
+def test_contrast_of_one_picture_does_not_depend_on_the_others() -> None:
+    maps = torch.rand(3, 2, 4, 4, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(with_contrast(maps)[1:2], with_contrast(maps[1:2]), atol=1e-6)
+
+
+@pytest.mark.parametrize("strides", [(8, 16, 32), (4, 32)])
+def test_pyramids_with_contrast(small_encoder: type[ImageEncoder], strides: tuple[int, ...]) -> None:
+    encoder = small_encoder().eval()
+    images = torch.rand(1, 3, 64, 96) * 255
+    levels = make_pyramid(encoder, 5, strides, contrast=True).eval()(encoder(images))
+    assert [tuple(level.shape) for level in levels] == [(1, 5, 64 // s, 96 // s) for s in strides]
+    simple = SimpleFeaturePyramid(4, 16, 6, (8, 32), contrast=True).eval()
+    assert [m.shape[2] for m in simple((torch.rand(1, 4, 4, 4),))] == [8, 2]

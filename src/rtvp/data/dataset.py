@@ -1,161 +1,272 @@
-"""Training batches: real images by source, generated ones, and the names they are asked about."""
+"""What is trained on: pictures by number, batches of them, and the names that they are asked about."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from rtvp.data.collate import Collator
+from rtvp.data.cut_paste import CutOut, cut_out, paste
+from rtvp.data.generated import GeneratedSamples
 from rtvp.data.images import read_image
-from rtvp.data.synthetic import DEFECT_NAMES, generate
-from rtvp.data.text_sampling import batch_vocabulary, sample_texts
+from rtvp.data.labelled import LabelledSet
+from rtvp.data.mosaic import mosaic
+from rtvp.data.training_sample import GENERIC_NAME, Sample
 from rtvp.data.transforms import random_geometry, random_photometry, warp
+from rtvp.errors import RtvpError
 from rtvp.mmio.schema import ImageRecord
-from rtvp.types import Batch, Prompt, Target
 
-GENERIC_NAME = "defect"
+__all__ = [
+    "GENERIC_NAME",
+    "Collator",
+    "Sample",
+    "SampleSettings",
+    "TrainingBatches",
+    "TrainingSamples",
+]
+
+_PICTURE, _SIZE = range(2)  # streams of chance that must not depend on each other
+_GOOD_GENERATED = 0.3  # of the generated pictures, as the generator itself has it
+_TILE_SCALE = 1.5  # of the pictures in a mosaic, relative to others: their fields shall be filled
+_PASTED = (0.6, 0.25, 0.15)  # chance of one, two, three defects
+_PASTE_TRIES = 6  # defects that are tried: not every one looks right everywhere
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingSource:
-    """Images of one scene.
-
-    ``vocabulary`` holds the names that its labels annotate, whether or not an image shows them.
-    """
-
-    name: str
-    images: tuple[ImageRecord, ...]
-    vocabulary: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class BatchSettings:
-    """How batches are drawn.
+class SampleSettings:
+    """How pictures are drawn and changed.
 
     Attributes:
-        batch_size: images a batch.
-        sizes: sides of the input, px; one is drawn per batch.
-        synthetic_share: share of generated images.
-        balance: sources are drawn with a weight of (number of images) ** balance.
+        max_size: largest side of the input that is asked for, px: images are kept no larger than it needs.
+        samples_total: pictures of the whole run.
+        synthetic_share: of the pictures, generated.
+        balance: sets are drawn with a weight of (number of images) ** balance.
         scale_range: size of the picture relative to filling the input.
-        turn_share: share of the pictures that are turned by quarter turns.
-        max_negatives: names a batch holds beyond those its images annotate.
-        seed: batch i is a function of (seed, i) alone.
+        turn_share: of the pictures, turned by quarter turns.
+        good_share: least share of good pictures, in every batch.
+        mosaic_share: of the real pictures that need not be good, made of four.
+        mosaic_until: share of the run after which no mosaics are made.
+        cut_paste_share: of the real pictures that need not be good, given defects of other scenes.
+        painted_share: likewise, given generated defects.
+        attribute_words: whether generated defects go by phrases such as "thin dark scratch", too.
+        seed: picture i is a function of (seed, i, its size) alone.
     """
 
-    batch_size: int
-    sizes: tuple[int, ...]
+    max_size: int
+    samples_total: int
     synthetic_share: float = 0.15
     balance: float = 0.5
     scale_range: tuple[float, float] = (0.7, 1.4)
     turn_share: float = 0.2
-    max_negatives: int = 16
+    good_share: float = 0.0
+    mosaic_share: float = 0.0
+    mosaic_until: float = 0.9
+    cut_paste_share: float = 0.0
+    painted_share: float = 0.0
+    attribute_words: bool = True
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    image: NDArray[np.uint8]  # [S, S, 3]
-    boxes_xyxy: NDArray[np.float32]  # [N, 4]
-    names: tuple[frozenset[str], ...]  # of each box
-    known: frozenset[str] | None  # names annotated in this image; None: all (nothing is wrong in it)
+class TrainingSamples:
+    """Picture ``i`` of a run, for any i: deterministic, so that a resumed run sees what an unbroken one sees.
 
-
-class TrainingBatches(Dataset[Batch]):
-    """Batch ``i`` of a run, for any i: deterministic, so that a resumed run sees what an unbroken one sees.
-
-    Images are decoded once, kept in memory no larger than the largest input needs.
+    Images are decoded once and kept in memory.
 
     Args:
-        sources: real images; seen classes only.
-        settings: how batches are drawn.
-        descriptions: texts that describe a name.
-        length: number of batches.
+        sets: labelled images; seen names only.
+        settings: how pictures are drawn.
+        excluded: unseen names. Generated pictures never show what goes by one of them or by a synonym.
+
+    Raises:
+        RtvpError: a set knows an excluded name, there is nothing to draw from, or no mask to cut defects out
+            by where ``cut_paste_share`` asks for it.
     """
 
     def __init__(
         self,
-        sources: Sequence[TrainingSource],
-        settings: BatchSettings,
-        descriptions: Mapping[str, Sequence[str]],
-        length: int,
+        sets: Sequence[LabelledSet],
+        settings: SampleSettings,
+        excluded: frozenset[str] = frozenset(),
     ) -> None:
-        self.sources = tuple(sources)
+        self.sets = tuple(sets)
         self.settings = settings
-        self.descriptions = dict(descriptions)
-        self.length = length
-        weights = np.array([len(source.images) ** settings.balance for source in sources])
-        self.weights = weights / weights.sum()
-        longest = int(max(settings.sizes) * settings.scale_range[1])
-        self.pixels = [[_read_small(record, longest) for record in source.images] for source in sources]
+        self.excluded = excluded
+        self.generated = GeneratedSamples(excluded, settings.attribute_words)
+        self._check()
+        longest = int(settings.max_size * settings.scale_range[1])
+        self.pixels = [[_read_small(record, longest) for record in own.images] for own in self.sets]
+        self._good = [[i for i, r in enumerate(own.images) if not r.annotations] for own in self.sets]
+        self._weights = _weights([len(own.images) for own in self.sets], settings.balance)
+        self._good_weights = _weights([len(own) for own in self._good], settings.balance)
+        self.cut_outs = self._cut_out() if settings.cut_paste_share else []
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """Every name that a label or a generated defect may have, sorted; not the generic one."""
         # Names of generated defects are seen names only where such pictures are trained on.
-        generated = frozenset(DEFECT_NAMES) if settings.synthetic_share else frozenset()
-        self.all_names = sorted(generated.union(*(source.vocabulary for source in sources)))
+        uses_generated = self.settings.synthetic_share or self.settings.painted_share
+        generated = self.generated.names if uses_generated else frozenset[str]()
+        return tuple(sorted(generated.union(*(own.vocabulary for own in self.sets))))
+
+    def sample(self, index: int, size: int) -> Sample:
+        """Picture ``index``, [size, size, 3], augmented."""
+        settings = self.settings
+        rng = np.random.default_rng((settings.seed, _PICTURE, index))
+        # Turns of good pictures are spread evenly: any N pictures in a row hold floor(N * good_share).
+        if int((index + 1) * settings.good_share) > int(index * settings.good_share):
+            sample = self._good_one(rng, size)
+        elif rng.random() < settings.synthetic_share:
+            sample = self.generated.sample(rng, size, good=rng.random() < _GOOD_GENERATED)
+        else:
+            chosen = int(rng.choice(len(self.sets), p=self._weights))
+            before_end = index < settings.mosaic_until * settings.samples_total
+            if before_end and rng.random() < settings.mosaic_share:
+                # Of one set: of several, little would be known of every part.
+                sample = mosaic(rng, size, lambda side: self._real(rng, side, chosen, _TILE_SCALE))
+            else:
+                sample = self._real(rng, size, chosen)
+        return replace(sample, image=random_photometry(rng, sample.image))
+
+    def _good_one(self, rng: np.random.Generator, size: int) -> Sample:
+        if not self._good_weights.any() or rng.random() < self.settings.synthetic_share:
+            return self.generated.sample(rng, size, good=True)
+        chosen = int(rng.choice(len(self.sets), p=self._good_weights))
+        return self._warped(rng, size, self._labelled(chosen, int(rng.choice(self._good[chosen]))))
+
+    def _real(self, rng: np.random.Generator, size: int, chosen: int, scale: float = 1.0) -> Sample:
+        sample = self._labelled(chosen, int(rng.integers(len(self.sets[chosen].images))))
+        if rng.random() < self.settings.cut_paste_share:
+            sample = self._pasted(rng, sample, chosen)
+        if rng.random() < self.settings.painted_share:
+            sample = self.generated.paint(rng, sample, self.sets[chosen].vocabulary)
+        return self._warped(rng, size, sample, scale)
+
+    def _labelled(self, chosen: int, position: int) -> Sample:
+        """An image as it is kept, not square."""
+        own, image = self.sets[chosen], self.pixels[chosen][position]
+        record = own.images[position]
+        boxes = np.array([a.box_xyxy for a in record.annotations], np.float32).reshape(-1, 4)
+        height, width = image.shape[:2]
+        boxes *= np.array([width / record.width, height / record.height] * 2, np.float32)
+        names = tuple(frozenset({a.name, GENERIC_NAME}) for a in record.annotations)
+        return Sample(image, boxes, names, own.vocabulary | {GENERIC_NAME} if names else None)
+
+    def _pasted(self, rng: np.random.Generator, sample: Sample, chosen: int) -> Sample:
+        scene = self.sets[chosen].scene
+        others = [i for i, own in enumerate(self.sets) if own.scene != scene]
+        weights = _weights([sum(map(len, self.cut_outs[i].values())) for i in others], self.settings.balance)
+        if not weights.any():
+            return sample
+        donor = self.cut_outs[others[rng.choice(len(others), p=weights)]]  # one: of more, less would be known
+        wanted = len(sample.names) + 1 + rng.choice(len(_PASTED), p=_PASTED)
+        for _ in range(_PASTE_TRIES):
+            alike = donor[sorted(donor)[rng.integers(len(donor))]]
+            sample = paste(rng, sample, alike[rng.integers(len(alike))])
+            if len(sample.names) == wanted:
+                break
+        return sample
+
+    def _warped(self, rng: np.random.Generator, size: int, sample: Sample, scale: float = 1.0) -> Sample:
+        height, width = sample.image.shape[:2]
+        low, high = self.settings.scale_range
+        scales = (low * scale, high * scale)
+        matrix = random_geometry(rng, height, width, size, scales, self.settings.turn_share)
+        warped = warp(sample.image, sample.boxes_xyxy, matrix, size)
+        names = tuple(sample.names[i] for i in warped.kept)
+        return Sample(warped.image, warped.boxes_xyxy, names, sample.known)
+
+    def _cut_out(self) -> list[dict[str, list[CutOut]]]:
+        """Per set and name, what can be pasted."""
+        found: list[dict[str, list[CutOut]]] = []
+        for own, images in zip(self.sets, self.pixels, strict=True):
+            by_name: dict[str, list[CutOut]] = {}
+            for record, image in zip(own.images, images, strict=True):
+                for part in cut_out(record, image, own.vocabulary | {GENERIC_NAME}):
+                    by_name.setdefault(part.name, []).append(part)
+            found.append(by_name)
+        if not any(found):
+            raise RtvpError(
+                "cut_paste_share: expected sets with masks of defects that occur on several kinds of "
+                "product, found none: build the benchmark with masks, or set it to 0"
+            )
+        return found
+
+    def _check(self) -> None:
+        for own in self.sets:
+            shown = own.vocabulary.union(a.name for record in own.images for a in record.annotations)
+            if leaked := sorted(shown & self.excluded):
+                raise RtvpError(
+                    f"set {own.name}: expected seen names alone to train on, got {', '.join(leaked)}, "
+                    "which may not be: take the split's training side"
+                )
+        if self.settings.synthetic_share < 1 and not any(own.images for own in self.sets):
+            raise RtvpError("expected labelled images to train on, got none: check the sets and their sides")
+
+
+class SampleSource(Protocol):
+    """Where batches come from: `TrainingSamples`, or what stands for them."""
+
+    def sample(self, index: int, size: int) -> Sample:
+        """Picture ``index`` of a run, of side ``size``."""
+
+
+class TrainingBatches(Dataset[list[Sample]]):
+    """What one process sees of each batch: item i holds its share of batch i.
+
+    Batch i is made of the samples i * batch_size and following, all of one size, whatever the number of
+    processes.
+
+    Args:
+        samples: where they come from.
+        batch_size: pictures a batch, of all processes together.
+        sizes: sides of the input, px; one is drawn per batch.
+        length: number of batches.
+        rank: of this process; it gets the samples rank, rank + world, ... of each batch.
+        world: number of processes.
+        seed: the size of batch i is a function of (seed, i) alone.
+
+    Raises:
+        RtvpError: more processes than pictures a batch.
+    """
+
+    def __init__(
+        self,
+        samples: SampleSource,
+        batch_size: int,
+        sizes: Sequence[int],
+        length: int,
+        rank: int = 0,
+        world: int = 1,
+        seed: int = 0,
+    ) -> None:
+        if batch_size < world:
+            raise RtvpError(f"batch_size: expected a picture for each of {world} processes, got {batch_size}")
+        self.samples = samples
+        self.batch_size = batch_size
+        self.sizes = tuple(sizes)
+        self.length = length
+        self.seed = seed
+        self.rank, self.world = rank, world
 
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> Batch:
-        settings = self.settings
-        rng = np.random.default_rng((settings.seed, index))
-        size = int(rng.choice(settings.sizes))
-        samples = [
-            self._synthetic(rng, size) if rng.random() < settings.synthetic_share else self._real(rng, size)
-            for _ in range(settings.batch_size)
-        ]
-        return self._collate(rng, samples)
-
-    def _real(self, rng: np.random.Generator, size: int) -> _Sample:
-        chosen = int(rng.choice(len(self.sources), p=self.weights))
-        source = self.sources[chosen]
-        position = int(rng.integers(len(source.images)))
-        record, image = source.images[position], self.pixels[chosen][position]
-        boxes = np.array([a.box_xyxy for a in record.annotations], np.float32).reshape(-1, 4)
-        height, width = image.shape[:2]
-        boxes *= np.array([width / record.width, height / record.height] * 2, np.float32)
-        matrix = random_geometry(
-            rng, height, width, size, self.settings.scale_range, self.settings.turn_share
-        )
-        warped = warp(image, boxes, matrix, size)
-        names = tuple(frozenset({record.annotations[i].name, GENERIC_NAME}) for i in warped.kept)
-        known = None if not record.annotations else source.vocabulary | {GENERIC_NAME}
-        return _Sample(random_photometry(rng, warped.image), warped.boxes_xyxy, names, known)
-
-    def _synthetic(self, rng: np.random.Generator, size: int) -> _Sample:
-        sample = generate(int(rng.integers(2**31)), size, size)
-        boxes = np.array([d.box_xyxy for d in sample.defects], np.float32).reshape(-1, 4)
-        phrases = frozenset(d.phrase for d in sample.defects)
-        names = tuple(
-            frozenset({d.name, GENERIC_NAME}) | {p for p in phrases if _says_less(p, d.phrase)}
-            for d in sample.defects
-        )
-        known = frozenset(DEFECT_NAMES) | phrases | {GENERIC_NAME} if sample.defects else None
-        return _Sample(random_photometry(rng, sample.image), boxes, names, known)
-
-    def _collate(self, rng: np.random.Generator, samples: Sequence[_Sample]) -> Batch:
-        needed = {GENERIC_NAME}.union(*(sample.known or () for sample in samples))
-        vocabulary = batch_vocabulary(rng, sorted(needed), self.all_names, self.settings.max_negatives)
-        column = {name: k for k, name in enumerate(vocabulary)}
-        targets, annotated = [], np.zeros((len(samples), len(vocabulary)), bool)
-        for b, sample in enumerate(samples):
-            positives = np.zeros((len(sample.names), len(vocabulary)), bool)
-            for n, names in enumerate(sample.names):
-                positives[n, [column[name] for name in names]] = True
-            targets.append(Target(torch.from_numpy(sample.boxes_xyxy), torch.from_numpy(positives)))
-            annotated[b] = True if sample.known is None else [name in sample.known for name in vocabulary]
-        prompts: list[Prompt] = [sample_texts(rng, name, self.descriptions) for name in vocabulary]
-        images = torch.from_numpy(np.stack([sample.image for sample in samples])).permute(0, 3, 1, 2)
-        return Batch(images.contiguous(), tuple(targets), tuple(prompts), torch.from_numpy(annotated))
+    def __getitem__(self, index: int) -> list[Sample]:
+        size = int(np.random.default_rng((self.seed, _SIZE, index)).choice(self.sizes))
+        first = index * self.batch_size
+        mine = range(first + self.rank, first + self.batch_size, self.world)
+        return [self.samples.sample(position, size) for position in mine]
 
 
-def _says_less(phrase: str, other: str) -> bool:
-    """Whether whatever is ``other`` is ``phrase`` too: a "thin dark scratch" is a "dark scratch"."""
-    return set(phrase.split()) <= set(other.split())
+def _weights(counts: Sequence[int], balance: float) -> NDArray[np.float64]:
+    weights = np.array([count**balance if count else 0.0 for count in counts])
+    return weights / max(weights.sum(), 1e-9) if len(weights) else weights
 
 
 def _read_small(record: ImageRecord, longest: int) -> NDArray[np.uint8]:

@@ -89,10 +89,15 @@ def warp_boxes(boxes_xyxy: Boxes, matrix: NDArray[np.float32], size: int) -> tup
         return np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     corners = boxes_xyxy[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2) @ matrix[:, :2].T + matrix[:, 2]
     whole = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
-    clipped = whole.clip(0, size)
-    sides, all_sides = clipped[:, 2:] - clipped[:, :2], whole[:, 2:] - whole[:, :2]
+    return visible_boxes(whole, np.array([0, 0, size, size], np.float32))
+
+
+def visible_boxes(boxes_xyxy: Boxes, window_xyxy: NDArray[np.float32]) -> tuple[Boxes, NDArray[np.int64]]:
+    """Boxes [N, 4] clipped to a window [4], and the indices of those that are seen well enough in it."""
+    clipped = np.clip(boxes_xyxy, window_xyxy[[0, 1, 0, 1]], window_xyxy[[2, 3, 2, 3]])
+    sides, all_sides = clipped[:, 2:] - clipped[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
     visible = sides.prod(axis=1) / all_sides.prod(axis=1).clip(min=1e-6)
-    kept = np.flatnonzero((visible >= MIN_VISIBLE) & (sides.min(axis=1) >= MIN_SIDE))
+    kept = np.flatnonzero((visible >= MIN_VISIBLE) & (sides.min(axis=1, initial=np.inf) >= MIN_SIDE))
     return clipped[kept].astype(np.float32), kept
 
 

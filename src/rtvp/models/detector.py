@@ -32,7 +32,7 @@ class RTVPDetector(nn.Module):
         levels, channels, text_width = len(config.strides), config.channels, config.text_width
         self.channels, self.strides, self.head_strides = channels, config.strides, config.head_strides
         self.image_encoder = image_encoder
-        self.pyramid = make_pyramid(image_encoder, channels, config.strides)
+        self.pyramid = make_pyramid(image_encoder, channels, config.strides, config.contrast)
         adaptation, prompt, interaction = config.adaptation, config.visual_prompt, config.interaction
         self.decoder = (
             PyramidDecoder(levels, channels, adaptation.hidden_channels) if adaptation.enabled else None

@@ -47,6 +47,14 @@ class Camera:
         return np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if self.grey else picture, np.uint8)
 
 
+def take_as_it_is(picture: Array, grey: bool) -> Camera:
+    """A camera for a real photograph [H, W, 3] in [0, 1], which was lit and taken before: it adds nothing."""
+    height, width = picture.shape[:2]
+    shape = (height, width) if grey else (height, width, 3)
+    light, grain = np.ones((height, width), np.float32), np.zeros(shape, np.float32)
+    return Camera(light=light, tints=(1.0, 1.0, 1.0), grey=grey, blur=0.0, grain=grain)
+
+
 def set_up_camera(rng: Generator, scene: Array) -> Camera:
     """A camera and lamps for a scene [H, W, 3], exposed for its mean brightness."""
     height, width = scene.shape[:2]

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from rtvp.data.synthetic import areas, lines, structure
-from rtvp.data.synthetic.camera import Camera, set_up_camera
+from rtvp.data.synthetic.camera import Camera, set_up_camera, take_as_it_is
 from rtvp.data.synthetic.fields import Array, mix
 from rtvp.data.synthetic.patch import Mark
 from rtvp.data.synthetic.scene import Scene, make_scene
@@ -21,6 +21,10 @@ from rtvp.data.synthetic.words import describe
 from rtvp.errors import RtvpError
 
 SURFACE_NAMES: tuple[str, ...] = tuple(SURFACES)
+
+MOST_TRIES = 400  # to paint one defect; only on real pictures can it be in vain
+SOFTEST = 0.8  # px, of the blur of a painted defect: more would wash out the smallest
+GREY = 6  # grey levels between the channels, up to which a picture has no colours
 
 Painter = Callable[[Generator, Scene, Array], Mark | None]
 
@@ -132,6 +136,53 @@ def generate(seed: int, height: int = 640, width: int = 640, good: bool | None =
     return SyntheticSample(camera.photograph(canvas), surface, defects)
 
 
+def paint_on(image: NDArray[np.uint8], plain: NDArray[np.bool_], seed: int) -> SyntheticSample:
+    """Paint defects on a real picture: its materials, light and clutter are those that no generator makes.
+
+    Which kinds are painted follows a surface drawn at random, not the one that is shown: what a scratch or a
+    stain looks like does not hang on the product.
+
+    Args:
+        image: [H, W, 3] RGB.
+        plain: [H, W], where defects may be painted: on the picture, off the defects that it shows already.
+        seed: at least 0.
+
+    Returns:
+        The picture with at least one painted defect, or as it was where there is no room.
+    """
+    of_scene, of_defects, of_camera = (np.random.default_rng([seed, stream]) for stream in range(3))
+    height, width = plain.shape
+    surface = SURFACE_NAMES[int(of_scene.integers(len(SURFACE_NAMES)))]
+    base = image.astype(np.float32) / np.float32(255)
+    turn = float(of_scene.uniform(0, 2 * np.pi))
+    unit = max(0.4, min(height, width) / 384 * float(np.exp(of_scene.normal(0, 0.3))))
+    scene = Scene(
+        surface=surface,
+        image=base,
+        bare=None,
+        fixtures=(),
+        conductors=None,
+        region=plain,
+        part=None,
+        backdrop=None,
+        light=(float(np.cos(turn)), float(np.sin(turn))),
+        angle=float(of_scene.uniform(0, np.pi)),
+        pitch=float(of_scene.uniform(3, 9)) * unit,
+        unit=unit,
+    )
+    grey = bool(np.ptp(image[::4, ::4].astype(np.int16), axis=2).max() < GREY)
+    if plain.mean() < 0.05:
+        return SyntheticSample(image, surface, ())
+    canvas, defects = _spoil(of_defects, scene, take_as_it_is(base, grey))
+    # As sharp as the lens that took the picture: nobody knows, so anything from crisp to soft.
+    change = canvas - base
+    softness = float(of_camera.uniform(0, SOFTEST))
+    if softness > 0.3:
+        change = np.asarray(cv2.GaussianBlur(change, (0, 0), softness), np.float32)
+    painted = take_as_it_is(base, grey).photograph(np.clip(base + change, 0, 1))
+    return SyntheticSample(painted, surface, defects)
+
+
 def _spoil(rng: Generator, scene: Scene, camera: Camera) -> tuple[Array, tuple[SyntheticDefect, ...]]:
     """Paint one to six defects that do not touch each other; often all of one kind, as in real rejects."""
     names = [name for name, word in WORDS.items() if scene.surface in word.surfaces]
@@ -145,7 +196,7 @@ def _spoil(rng: Generator, scene: Scene, camera: Camera) -> tuple[Array, tuple[S
     taken = np.zeros(scene.region.shape, np.bool_)
     defects: list[SyntheticDefect] = []
     tries = 0
-    while (tries < 4 * wanted and len(defects) < wanted) or not defects:
+    while (tries < 4 * wanted and len(defects) < wanted) or (not defects and tries < MOST_TRIES):
         tries += 1
         name = alike if alike and tries < 4 * wanted else str(rng.choice(names, p=weights))
         mark = (ON_SURFACE.get(name) or OF_STRUCTURE[name])(rng, scene, canvas)

@@ -21,8 +21,9 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 import rtvp
 from rtvp.config import DetectorConfig, LossWeights, MaskingConfig, TrainConfig, load_config
-from rtvp.data.dataset import BatchSettings, TrainingBatches
+from rtvp.data.dataset import Collator, SampleSettings, TrainingBatches, TrainingSamples
 from rtvp.data.synthetic import DEFECT_NAMES, generate
+from rtvp.data.text_sampling import TextSettings
 from rtvp.models.build import build_detector, load_detector
 from rtvp.models.expert import Expert
 from rtvp.models.image_encoder import (
@@ -128,8 +129,11 @@ def test_one_step_teaches_all_but_the_frozen_encoders(small: dict[str, Any], mob
     )
     losses = LossWeights.model_validate(small["losses"])
     step = RTVPStep(detector, ExpertStep(expert, classes, losses), losses, MaskingConfig())
-    batches = TrainingBatches([], BatchSettings(2, (SIZE,), synthetic_share=1.0), {}, 9)
-    batch = next(b for b in map(batches.__getitem__, range(9)) if all(len(t.boxes_xyxy) for t in b.targets))
+    samples = TrainingSamples((), SampleSettings(SIZE, 18, synthetic_share=1.0))
+    batches = TrainingBatches(samples, 2, (SIZE,), 9)
+    drawn = next(pair for pair in map(batches.__getitem__, range(9)) if all(own.names for own in pair))
+    collate = Collator(TextSettings(), samples.all_names, {}, {})
+    batch = collate(0, drawn, collate.needed(drawn))
     text = embed_prompts(batch.prompts, make_text_encoder(config.text_encoder))
     assert text.shape == (len(batch.prompts), 512)
 

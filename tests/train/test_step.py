@@ -173,7 +173,7 @@ def test_losses_fall_on_one_batch(make_step: MakeStep, batch: Batch, text: Tenso
     step = make_step()
     optimizer = torch.optim.AdamW(step.parameters(), lr=1e-2)
     history = []
-    for _ in range(25):
+    for _ in range(30):
         terms = step(batch, text, 0)
         optimizer.zero_grad()
         total(terms).backward()
@@ -197,6 +197,7 @@ def test_the_expert_is_asked_about_its_own_classes_alone(make_step: MakeStep, ba
     wider = batch._replace(
         targets=tuple(targets),
         prompts=(*batch.prompts, Prompt("long red scratch")),
+        names=(*batch.names, "long red scratch"),
         annotated=torch.cat([batch.annotated, torch.ones(2, 1, dtype=torch.bool)], 1),
     )
     for name, term in expert(batch).items():
@@ -211,6 +212,7 @@ def test_the_experts_logits_are_matched_by_name(make_step: MakeStep, batch: Batc
     turned = batch._replace(
         targets=tuple(Target(t.boxes_xyxy, t.positives[:, order]) for t in batch.targets),
         prompts=tuple(batch.prompts[k] for k in order),
+        names=tuple(batch.names[k] for k in order),
         annotated=batch.annotated[:, order],
     )
     assert set(expert(batch)) == DETECTION
@@ -293,3 +295,21 @@ def test_the_monitor_goes_on_from_its_state(cut: int) -> None:
     begun = decisions(first, losses[:cut])
     second.restore(first.state())
     assert begun + decisions(second, losses[cut:]) == whole
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16])
+def test_maps_that_a_batch_brings_stand_for_its_images(
+    make_step: MakeStep, batch: Batch, text: Tensor, kind: torch.dtype
+) -> None:
+    step = make_step(frozen=True, shared=True)
+    encoder = step.detector.image_encoder
+    maps = encoder(batch.images.float())
+    brought = batch._replace(images=batch.images[:, :0], features=tuple(each.to(kind) for each in maps))
+    expected, own = step(batch, text, 0), step.expert(batch)
+    calls = inputs_of(encoder)
+    tolerance = 1e-5 if kind == torch.float32 else 2e-2
+    for found, wanted in ((step(brought, text, 0), expected), (step.expert(brought), own)):
+        assert set(found) == set(wanted)
+        for name, value in wanted.items():
+            torch.testing.assert_close(found[name], value, rtol=tolerance, atol=tolerance, msg=name)
+    assert calls == []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from rtvp.config import TrainConfig
+from rtvp.data.labelled import LabelledSet
 from rtvp.mmio.schema import Annotation, ImageRecord
+from rtvp.train.data import RunData
 from rtvp.train.validate import validate
 from rtvp.types import DetectorOutput
 
@@ -71,34 +75,36 @@ def records(tmp_path: Path) -> list[ImageRecord]:
     ]
 
 
-def test_a_detector_that_is_right_reaches_one(records: list[ImageRecord]) -> None:
-    """Boxes are brought back to the original picture; a batch need not be full."""
-    detector = MarkDetector()
-    names = {"marks": ("green mark", "red mark")}
-    ((source, outcome),) = validate(
-        detector,  # type: ignore[arg-type]
-        MarkEncoder(),
-        {"marks": records},
-        names,
-        SIZE,
-        batch_size=2,
-    )
-    assert source == "marks"
-    assert outcome.names == names["marks"]
-    assert outcome.figures() == pytest.approx({"images": 5, "boxes": 5, "AP": 1.0, "AP50": 1.0, "AP75": 1.0})
-    assert detector.batches == [2, 2, 1]
-    assert detector.gain.grad is None
+def run_data(
+    validation: Sequence[LabelledSet],
+    held_out: Sequence[LabelledSet] = (),
+    seen: Sequence[str] = ("red mark",),
+) -> RunData:
+    trained = LabelledSet("trained", "", "", (), frozenset(seen))
+    return RunData((trained,), tuple(validation), tuple(held_out), frozenset(), "")
 
 
-def test_names_that_are_not_asked_for_are_not_missed(records: list[ImageRecord]) -> None:
-    sources = {"red": records, "green": records[1:3]}
-    names = {"red": ("red mark",), "green": ("green mark",)}
-    outcomes = dict(validate(MarkDetector(), MarkEncoder(), sources, names, SIZE))  # type: ignore[arg-type]
-    assert {source: outcome.figures()["boxes"] for source, outcome in outcomes.items()} == {
-        "red": 3,
-        "green": 1,
+def labelled(name: str, records: Sequence[ImageRecord], *names: str) -> LabelledSet:
+    return LabelledSet(name, "marks", "", tuple(records), frozenset(names))
+
+
+def run(data: RunData, encoder: MarkEncoder | None = None) -> tuple[dict[str, Any], float]:
+    detector = {"input_size": SIZE, "text_width": 3}
+    config = {
+        "detector": detector,
+        "data": {"sources": ["x"], "synthetic_share": 0.0},
+        "training": {"steps": 1},
     }
-    assert {outcome.figures()["AP"] for outcome in outcomes.values()} == {1.0}
+    parsed = TrainConfig.model_validate(config)
+    return validate(parsed, data, MarkDetector(), encoder or MarkEncoder())  # type: ignore[arg-type]
+
+
+def test_a_detector_that_is_right_reaches_one(records: list[ImageRecord]) -> None:
+    figures, threshold = run(run_data([labelled("marks", records, "green mark", "red mark")]))
+    values = figures["validation"]["marks"]
+    assert values["names"] == ["green mark", "red mark"] and values["images"] == 5
+    assert figures["mean_validation_AP50"] == pytest.approx(1.0)
+    assert figures["best_f1"]["f1"] == pytest.approx(1.0) and 0 < threshold < 1
 
 
 def test_a_detector_that_sees_the_wrong_colour_reaches_nothing(records: list[ImageRecord]) -> None:
@@ -106,15 +112,23 @@ def test_a_detector_that_sees_the_wrong_colour_reaches_nothing(records: list[Ima
         def encode(self, texts: Sequence[str]) -> Tensor:
             return super().encode(texts).roll(1, dims=1)
 
-    names = {"marks": ("red mark",)}
-    ((_, outcome),) = validate(MarkDetector(), Swapped(), {"marks": records}, names, SIZE)  # type: ignore[arg-type]
-    assert outcome.figures()["AP50"] == 0
+    figures, _ = run(run_data([labelled("marks", records, "red mark")]), Swapped())
+    assert figures["validation"]["marks"]["AP50"] == 0
 
 
-def test_a_source_without_boxes_has_no_figure(records: list[ImageRecord]) -> None:
-    images = {"none": records[2:3], "empty": []}
-    names = {"none": ("red mark",), "empty": ("red mark",)}
-    outcomes = dict(validate(MarkDetector(), MarkEncoder(), images, names, SIZE))  # type: ignore[arg-type]
-    figures = {source: outcome.figures() for source, outcome in outcomes.items()}
-    assert figures["none"]["images"] == 1 and figures["none"]["AP"] != figures["none"]["AP"]
-    assert figures["empty"]["images"] == 0 and figures["empty"]["AP50"] != figures["empty"]["AP50"]
+def test_of_a_set_held_out_the_seen_names_are_asked_for(records: list[ImageRecord]) -> None:
+    held_out = [
+        labelled("other", records, "red mark", "green mark"),
+        labelled("strange", records, "green mark"),
+    ]
+    figures, _ = run(run_data([labelled("marks", records[:1], "red mark")], held_out))
+    assert list(figures["held_out"]) == ["other"]
+    other = figures["held_out"]["other"]
+    assert other["names"] == ["red mark"] and other["boxes"] == 3
+    assert other["AP50"] == pytest.approx(1.0)
+
+
+def test_a_set_without_boxes_has_no_figure(records: list[ImageRecord]) -> None:
+    figures, _ = run(run_data([labelled("good", records[2:3], "red mark")]))
+    assert figures["validation"]["good"]["AP50"] is None
+    assert figures["mean_validation_AP50"] is None

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rtvp.losses.assigner import TaskAlignedAssigner, inside_boxes
 from rtvp.losses.boxes import area, complete_iou
+from rtvp.losses.processes import mean_over_processes, world_size
 from rtvp.types import DetectorOutput, Target
 
 
@@ -21,40 +22,51 @@ def detection_losses(
     Args:
         output: predictions for B images and K names.
         targets: B targets.
-        annotated: [B, K] bool; pairs of image and name about which nothing is known are left out.
+        annotated: [B, K] bool; pairs of image and name about which nothing is known are left out, but for
+            cells of boxes that bear the name.
         assigner: chooses the cells of each box.
 
     Returns:
         ``classification``: binary cross-entropy against the alignment quality; ``box``: 1 - CIoU;
-        ``distance``: distribution focal loss. Scalars, each divided by the summed quality of the batch.
+        ``distance``: distribution focal loss. Scalars, each divided by the summed quality of the batch, which
+        may be spread over processes: the mean of their losses is that of the whole batch.
     """
     scores = output.logits.detach().sigmoid()
-    class_targets = torch.zeros_like(output.logits)
-    box_losses, distance_losses, qualities = [], [], []
+    images, cells, owned, qualities, positives = [], [], [], [], []
     for b, target in enumerate(targets):
         assignment = assigner(
             scores[b], output.boxes_xyxy[b].detach(), output.anchor_points, output.anchor_strides, target
         )
-        cells = (assignment.box >= 0).nonzero().flatten()
-        if len(cells) == 0:
-            continue
-        owner, quality = assignment.box[cells], assignment.quality[cells]
-        qualities.append(quality)
-        class_targets[b, cells] = target.positives[owner] * quality[:, None]
-        wanted = target.boxes_xyxy[owner]
-        box_losses.append((1 - complete_iou(output.boxes_xyxy[b, cells], wanted)) * quality)
-        points, strides = output.anchor_points[cells], output.anchor_strides[cells]
-        ltrb = torch.cat([points - wanted[:, :2], wanted[:, 2:] - points], dim=1) / strides[:, None]
-        distance_losses.append(distribution_focal_loss(output.distance_logits[b, cells], ltrb) * quality)
-    zero = output.logits.sum() * 0
+        chosen = (assignment.box >= 0).nonzero().flatten()
+        owner = assignment.box[chosen]
+        images.append(torch.full_like(chosen, b))
+        cells.append(chosen)
+        owned.append(target.boxes_xyxy[owner])
+        qualities.append(assignment.quality[chosen])
+        positives.append(target.positives[owner])
+    # An empty choice stays in the graph: in every process the same layers take part in the step.
+    image, cell, wanted, quality = map(torch.cat, (images, cells, owned, qualities))
     # Quality per cell, whatever number of names the cell's box has.
-    normaliser = torch.cat(qualities).sum().clamp(min=1.0) if qualities else 1.0
+    normaliser = _at_least_one(quality.sum())
+    class_targets = torch.zeros_like(output.logits)
+    class_targets[image, cell] = torch.cat(positives) * quality[:, None]
     entropy = F.binary_cross_entropy_with_logits(output.logits, class_targets, reduction="none")
+    # Of a box the names are known, whether or not the picture's labels speak of them elsewhere.
+    known = annotated[:, None, :] | (class_targets > 0)
+    box = (1 - complete_iou(output.boxes_xyxy[image, cell], wanted)) * quality
+    points, strides = output.anchor_points[cell], output.anchor_strides[cell]
+    ltrb = torch.cat([points - wanted[:, :2], wanted[:, 2:] - points], dim=1) / strides[:, None]
+    distance = distribution_focal_loss(output.distance_logits[image, cell], ltrb) * quality
     return {
-        "classification": (entropy * annotated[:, None, :]).sum() / normaliser,
-        "box": torch.cat(box_losses).sum() / normaliser if box_losses else zero,
-        "distance": torch.cat(distance_losses).sum() / normaliser if distance_losses else zero,
+        "classification": (entropy * known).sum() / normaliser,
+        "box": box.sum() / normaliser,
+        "distance": distance.sum() / normaliser,
     }
+
+
+def _at_least_one(count: Tensor) -> Tensor:
+    """A count, at least 1 over all processes together, as what each divides its own losses by."""
+    return mean_over_processes(count).clamp(min=1 / world_size())
 
 
 def distribution_focal_loss(logits: Tensor, distances: Tensor) -> Tensor:
@@ -83,8 +95,8 @@ def reconstruction_loss(
     """Eq. 3: distance between the expert's features F_j and the reconstructed ones F_i^R.
 
     Each level is a mean over positions and channels of the squared difference to the expert's feature, which
-    is first brought to zero mean and unit deviation per channel (and not followed by the gradient: the expert
-    learns from its own detections). A level thus weighs the same whatever its size.
+    is first brought to zero mean and unit deviation per channel over the batch (and not followed by the
+    gradient: the expert learns from its own detections). A level thus weighs the same whatever its size.
 
     Args:
         expert: levels F_j, [B, C, H_j, W_j].
@@ -99,8 +111,9 @@ def reconstruction_loss(
             wanted = source.detach().float()
             if wanted.shape[2:] != feature.shape[2:]:
                 wanted = F.interpolate(wanted, size=feature.shape[2:], mode="bilinear", align_corners=False)
-            mean = wanted.mean(dim=(0, 2, 3), keepdim=True)
-            deviation = wanted.std(dim=(0, 2, 3), keepdim=True, correction=0)
+            spread, centre = torch.var_mean(wanted, dim=(0, 2, 3), keepdim=True, correction=0)
+            mean = mean_over_processes(centre)
+            deviation = mean_over_processes(spread + (centre - mean).square()).sqrt()
             wanted = (wanted - mean) / (deviation + 1e-5)
             total = total + F.mse_loss(feature.float(), wanted) / len(sources)
     return total
@@ -125,7 +138,7 @@ def prompt_losses(
     Returns:
         The two terms, scalars, divided by the number of kept cells in boxes.
     """
-    box_losses, score_losses = [], []
+    box_losses, score_losses = [boxes_xyxy[:0, 0, 0]], []
     for b, target in enumerate(targets):
         wanted = torch.zeros_like(scores[b])
         known = torch.ones_like(scores[b], dtype=torch.bool)
@@ -142,9 +155,9 @@ def prompt_losses(
         with torch.autocast(scores.device.type, enabled=False):  # which forbids this loss on CUDA
             entropy = F.binary_cross_entropy(scores[b].float(), wanted.float(), reduction="none")
         score_losses.append((entropy * (scores[b].detach() - wanted).square() * known).sum())
-    count = max(1, sum(len(loss) for loss in box_losses))
-    zero = boxes_xyxy.sum() * 0
+    box = torch.cat(box_losses)
+    count = _at_least_one(box.new_tensor(len(box)))
     return {
-        "prompt_box": torch.cat(box_losses).sum() / count if box_losses else zero,
+        "prompt_box": box.sum() / count,
         "prompt_score": torch.stack(score_losses).sum() / count,
     }

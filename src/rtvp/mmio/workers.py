@@ -20,7 +20,7 @@ Progress = Callable[[str, int, int], None]  # step, done, of how many
 _Result = TypeVar("_Result")
 
 
-def _follow_parent() -> None:
+def follow_parent() -> None:
     """Make a process end with the one that started it, also where that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the parent, which ends the others
     parent = parent_process()
@@ -44,7 +44,7 @@ class Workers:
     def __init__(self, jobs: int, progress: Progress) -> None:
         # Spawned, as a fork copies the locks of other libraries' threads in whatever state they are.
         self._pool = (
-            ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_follow_parent)
+            ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=follow_parent)
             if jobs > 1
             else None
         )

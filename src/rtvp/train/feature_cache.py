@@ -16,6 +16,7 @@ from rtvp.data.dataset import Sample, TrainingSamples
 from rtvp.errors import RtvpError
 from rtvp.models.image_encoder.base import ImageEncoder
 from rtvp.terminal import make_progress
+from rtvp.train.loop import end_with_parent
 
 FORMAT = "rtvp-features-1"
 LARGEST = 65504.0  # of float16
@@ -86,7 +87,9 @@ class CachedSamples:
         if done < self.count:
             encoder.to(device)
             rest = _Rows(self.samples, range(done, self.count), self.size)
-            loader = DataLoader(rest, CHUNK, num_workers=workers, collate_fn=list)
+            loader = DataLoader(
+                rest, CHUNK, num_workers=workers, collate_fn=list, worker_init_fn=end_with_parent
+            )
             with make_progress() as progress:
                 task = progress.add_task("features", total=self.count, completed=done)
                 for chunk in loader:

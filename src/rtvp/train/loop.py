@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import sys
-import time
+import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -16,14 +14,18 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from rtvp.config import StageConfig
+from rtvp.data.dataset import Collator, Sample
 from rtvp.errors import RtvpError
-from rtvp.files import replacing
+from rtvp.losses.processes import mean_over_processes
+from rtvp.mmio.workers import follow_parent
+from rtvp.train.distributed import synchronise_norms, union_over_processes
+from rtvp.train.logs import StageLog, Stopwatch
 from rtvp.train.optim import MovingAverage, learning_rate_factor, make_optimizer
 from rtvp.train.state import read_state, restore_state, save_state
 from rtvp.train.step import ConvergenceMonitor, Losses
 from rtvp.types import Batch
 
-LOG_EVERY = 25  # steps
+MAX_WORKERS = 8
 
 ComputeLosses = Callable[[nn.Module, Batch, int], Losses]
 
@@ -31,33 +33,51 @@ ComputeLosses = Callable[[nn.Module, Batch, int], Losses]
 class Stage:
     """One stage of training: a module, the batches it sees, and where its state goes.
 
+    In several processes each has its share of every batch, and all end with the weights that one process
+    would have reached. They see the same folder, to which the first alone writes.
+
     Args:
-        fabric: device and precision.
+        fabric: device, precision, processes.
         module: returns weighted losses; its average is what comes out.
-        batches: batch i of the run at index i.
+        samples: this process's samples of step i at index i.
+        collate: makes a batch of them.
         config: optimiser, schedule, length.
-        folder: of the run; ``NAME.csv`` (log) and ``NAME.state.safetensors`` (to resume) go there.
+        folder: of the run; ``NAME.csv`` (log) and ``NAME.state.safetensors`` (to resume) go there, and
+            ``tensorboard/NAME``.
         name: of the stage.
         checkpoint_every: steps between two states.
+        log_every: steps between two rows of the log.
+
+    Raises:
+        RtvpError: the batch cannot be shared out evenly.
     """
 
     def __init__(
         self,
         fabric: Fabric,
         module: nn.Module,
-        batches: Dataset[Batch],
+        samples: Dataset[list[Sample]],
+        collate: Collator,
         config: StageConfig,
         folder: Path,
         name: str,
         checkpoint_every: int,
+        log_every: int = 25,
     ) -> None:
+        if config.batch_size % fabric.world_size:
+            raise RtvpError(
+                f"{name}: expected a batch_size that {fabric.world_size} processes can share evenly, "
+                f"got {config.batch_size}"
+            )
         self.fabric = fabric
-        self.batches = batches
+        self.samples, self.collate = samples, collate
         self.config = config
-        self.log_path = folder / f"{name}.csv"
+        self.folder = folder
         self.state_path = folder / f"{name}.state.safetensors"
         self.name = name
-        self.checkpoint_every = checkpoint_every
+        self.checkpoint_every, self.log_every = checkpoint_every, log_every
+        if fabric.world_size > 1:
+            synchronise_norms(module)
         # On its device before the average is taken, so that both are on the same one.
         self.module = fabric.to_device(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = MovingAverage(self.module, config.ema_decay)
@@ -78,22 +98,38 @@ class Stage:
         """
         raw = make_optimizer(self.module, self.config)
         first = self._resume(raw, on_converged)
-        wrapped, optimizer = self.fabric.setup(self.module, raw)
-        progress = _Progress(self.name, first, self.config, self.log_path)
-        for step, batch in self._batches(first):
-            self._set_learning_rate(raw, step)
-            terms = compute(wrapped, batch, step)
-            loss = torch.stack(list(terms.values())).sum()
-            self.fabric.backward(loss)
-            self._clip(wrapped, optimizer, step)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            self.average.update(self.module)
-            progress.update(step, terms, len(batch.targets))
-            self._watch(terms, on_converged)
-            if (step + 1) % self.checkpoint_every == 0 or step + 1 == self.config.steps:
-                self._save(raw, step + 1)
+        if first < self.config.steps:
+            self._train(raw, first, compute, on_converged)
         self.module.load_state_dict(self.average.state(), strict=False)
+
+    def _train(
+        self,
+        raw: torch.optim.Optimizer,
+        first: int,
+        compute: ComputeLosses,
+        on_converged: Callable[[], None] | None,
+    ) -> None:
+        wrapped, optimizer = self.fabric.setup(self.module, raw)
+        watch = Stopwatch(self.fabric.device)
+        log = StageLog(self.folder, self.name, first, self.config.steps, self.log_every, watch)
+        with closing(log):
+            for step, batch in self._batches(first):
+                watch.lap("data")
+                self._set_learning_rate(raw, step)
+                terms = compute(wrapped, batch, step)
+                loss = torch.stack(list(terms.values())).sum()
+                watch.lap("forward")
+                self.fabric.backward(loss)
+                self._clip(wrapped, optimizer, step)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                self.average.update(self.module)
+                watch.lap("backward")
+                log.update(step, terms, len(batch.targets))
+                self._watch(terms, on_converged)
+                if (step + 1) % self.checkpoint_every == 0 or step + 1 == self.config.steps:
+                    self._save(raw, step + 1)
+                watch.lap("rest")
 
     def _clip(self, module: Any, optimizer: Any, step: int) -> None:
         try:
@@ -109,16 +145,31 @@ class Stage:
     def _watch(self, terms: Losses, on_converged: Callable[[], None] | None) -> None:
         if self.monitor is None or on_converged is None or "reconstruction" not in terms:
             return
-        if self.monitor.update(float(terms["reconstruction"].detach())):
+        if self.monitor.update(float(mean_over_processes(terms["reconstruction"].detach()))):
             on_converged()
             self.monitor = None
 
     def _batches(self, first: int) -> Iterator[tuple[int, Batch]]:
-        rest = Subset(self.batches, range(first, self.config.steps))
-        # One worker beside the computing process: decoding and warping overlap with the step.
-        loader = DataLoader(rest, batch_size=None, shuffle=False, num_workers=1, prefetch_factor=4)
-        for step, batch in enumerate(loader, start=first):
-            yield step, self.fabric.to_device(batch)
+        alone = self.fabric.world_size == 1
+        # Alone, a worker sees the whole batch and makes it; else the processes have to agree on its names.
+        source = _Collated(self.samples, self.collate) if alone else self.samples
+        rest: Dataset[Any] = Subset(source, range(first, self.config.steps))
+        loader = DataLoader(
+            rest,
+            batch_size=None,
+            num_workers=self._workers(),
+            prefetch_factor=4,
+            worker_init_fn=end_with_parent,
+        )
+        for step, item in enumerate(loader, start=first):
+            if not alone:
+                item = self.collate(step, item, union_over_processes(self.collate.needed(item)))
+            yield step, self.fabric.to_device(item)
+
+    def _workers(self) -> int:
+        """Processes that decode and warp beside the step: one where it computes on the same cores."""
+        cores = 1 if self.fabric.device.type == "cpu" else (os.cpu_count() or 1) - 1
+        return max(1, min(MAX_WORKERS, cores))
 
     def _set_learning_rate(self, optimizer: torch.optim.Optimizer, step: int) -> None:
         factor = learning_rate_factor(step, self.config)
@@ -126,6 +177,8 @@ class Stage:
             group["lr"] = group["base_lr"] * factor
 
     def _save(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        if not self.fabric.is_global_zero:
+            return
         notes: dict[str, Any] = {"step": step, "stopped": self.monitor is None}
         if self.monitor is not None:
             notes["monitor"] = self.monitor.state()
@@ -150,53 +203,18 @@ class Stage:
             ) from error
 
 
-class _Progress:
-    """A line on stderr and in a CSV file every so often: mean of each term, speed, time left.
-
-    ``first`` is the step that the run starts at. Rows of later steps, left by a run that was interrupted
-    after its last saved state, are dropped: those steps are done again.
-    """
-
-    def __init__(self, name: str, first: int, config: StageConfig, path: Path) -> None:
-        self.name, self.first, self.config, self.path = name, first, config, path
-        self.values: dict[str, list[float]] = {}
-        self.images = 0
-        self.started = self.last = time.monotonic()
-        self.rows = _read_rows(path, first)
-        self.seconds_before = float(self.rows[-1]["seconds"]) if self.rows else 0.0
-
-    def update(self, step: int, terms: Losses, images: int) -> None:
-        for name, value in terms.items():
-            self.values.setdefault(name, []).append(float(value.detach()))
-        self.images += images
-        if (step + 1) % LOG_EVERY and step + 1 != self.config.steps:
-            return
-        now = time.monotonic()
-        elapsed, speed = now - self.started, self.images / (now - self.last)
-        minutes_left = elapsed / (step + 1 - self.first) * (self.config.steps - step - 1) / 60
-        means = {name: fmean(values) for name, values in self.values.items()}
-        text = " ".join(f"{name} {value:.3f}" for name, value in means.items())
-        done = f"{self.name} {step + 1}/{self.config.steps}"
-        print(f"{done} {text} {speed:.1f} images/s {minutes_left:.0f} min left", file=sys.stderr, flush=True)
-        seconds = round(self.seconds_before + elapsed, 1)
-        self.rows.append(
-            {"step": step + 1, "seconds": seconds, "images_per_second": round(speed, 2), **means}
-        )
-        self._write()
-        self.values, self.images, self.last = {}, 0, now
-
-    def _write(self) -> None:
-        # A term may end before the run does (the expert's), so the columns are those of all rows.
-        columns = list(dict.fromkeys(column for row in self.rows for column in row))
-        with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self.rows)
+def end_with_parent(worker: int) -> None:
+    """What a worker of a `DataLoader` starts with."""
+    # Torch's workers notice a killed parent, then wait for ever until somebody reads what they have ready.
+    follow_parent()
 
 
-def _read_rows(path: Path, last: int) -> list[dict[str, Any]]:
-    """The rows of a log up to step ``last``."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if int(row["step"]) <= last]
+class _Collated(Dataset[Batch]):
+    """Batches instead of samples."""
+
+    def __init__(self, samples: Dataset[list[Sample]], collate: Collator) -> None:
+        self.samples, self.collate = samples, collate
+
+    def __getitem__(self, step: int) -> Batch:
+        samples = self.samples[step]
+        return self.collate(step, samples, self.collate.needed(samples))

@@ -1,32 +1,22 @@
-"""One training run, from a configuration file to a checkpoint and its validation figures."""
+"""One training run: from a configuration and its data to a checkpoint and its validation figures."""
 
 from __future__ import annotations
 
 import json
-import math
-import sys
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from rtvp.config import StageConfig, TrainConfig, load_config
-from rtvp.data.dataset import GENERIC_NAME, BatchSettings, TrainingBatches, TrainingSource
-from rtvp.data.glossary import glossary
-from rtvp.data.synthetic import DEFECT_NAMES, DESCRIPTIONS
+from rtvp.data.dataset import GENERIC_NAME, Collator, SampleSettings, TrainingBatches, TrainingSamples
+from rtvp.data.glossary import descriptions, synonyms
+from rtvp.data.text_sampling import TextSettings
 from rtvp.errors import RtvpError
-from rtvp.evaluate.average_precision import Prediction, Truth
-from rtvp.evaluate.threshold import best_f1
 from rtvp.files import replacing
-from rtvp.mmio.schema import ImageRecord
-from rtvp.mmio.sources import load_source, source_table
-from rtvp.mmio.splits import split_by_group
 from rtvp.models.build import build_detector, load_detector, save_detector
 from rtvp.models.detector import RTVPDetector
-from rtvp.models.expert import Expert
 from rtvp.models.image_encoder import (
     IMAGE_ENCODERS,
     EfficientNetLite,
@@ -36,55 +26,210 @@ from rtvp.models.image_encoder import (
     load_packaged_weights,
 )
 from rtvp.models.text_encoder import embed_prompts, make_text_encoder
+from rtvp.train.data import RunData, read_run_data
+from rtvp.train.distributed import make_fabric
+from rtvp.train.expert_file import build_expert, save_expert
+from rtvp.train.feature_cache import CachedSamples
 from rtvp.train.loop import Stage
+from rtvp.train.record import write_record
 from rtvp.train.step import ConvergenceMonitor, ExpertStep, Losses, RTVPStep
 from rtvp.train.text import RememberingTextEncoder
 from rtvp.train.validate import validate
 from rtvp.types import Batch
 
 PACKAGED = "packaged"  # image_encoder_weights that come with an installed package
+FEATURES_FOLDER = "features"
 
-Split = dict[str, tuple[ImageRecord, ...]]  # source -> images
 
-
-def run_training(config_path: Path, out: Path, root: Path) -> Path:
-    """Train as ``config_path`` says; interrupted, the same call goes on from the last saved state.
+def run_training(config_path: Path, out: Path, root: Path, benchmark: Path | None = None) -> Path:
+    """Train as a file says; interrupted, the same call goes on from the last saved state.
 
     Args:
         config_path: a YAML file of the schema `TrainConfig`.
-        out: folder of the run: a copy of the configuration, logs, states, ``detector.safetensors``,
-            ``validation.json``.
-        root: folder that holds the folders of the sources.
+        out: folder of the run; see `train`.
+        root: folder that holds the folders of all sets.
+        benchmark: a finished build, where the configuration names a split of it.
 
     Returns:
         The checkpoint.
 
     Raises:
-        RtvpError: a configuration, source or weight file that is wrong or missing, or a folder that holds
-            another run.
+        RtvpError: as `train` and `read_run_data`.
     """
     config = load_config(config_path, TrainConfig)
+    _check(config)  # before the images are read
+    return train(config, read_run_data(config, root, benchmark), out)
+
+
+def train(config: TrainConfig, data: RunData, out: Path, features: Path | None = None) -> Path:
+    """Pre-train the expert, train RTVP with its help, validate; interrupted, the same call goes on.
+
+    Args:
+        config: of the run.
+        data: what `read_run_data` made of it.
+        out: folder of the run: its configuration and record, logs, states, ``detector.safetensors``,
+            ``validation.json``.
+        features: folder of cached features, which runs may share; None: one below ``out``.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        RtvpError: weights that are wrong or missing, a folder that holds another run, or a run that diverges.
+    """
     _check(config)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
-    train, validation = _split(config, root)
-    held_out = {name: _load(root, name) for name in config.data.held_out}
+    run = _Run(config, data, out, features or out / FEATURES_FOLDER)
     encoder = _text_encoder(config)
     detector = _start(config)
-    _claim(out, config)  # not before all is found to be there: a folder of a failed start would be in the way
-    expert = _pretrain_expert(config, fabric, detector, train, out)
-    _train_detector(config, fabric, detector, expert, encoder, train, out)
+    run.claim()  # not before all is found to be there: a folder of a failed start would be in the way
+    expert = run.pretrain_expert(detector) if config.expert else None
+    run.train_detector(detector, expert, encoder)
     checkpoint = out / "detector.safetensors"
-    metadata = {"trained_on": ", ".join(config.data.sources)}
-    save_detector(checkpoint, detector, config.detector, metadata)
-    # What is measured is the file, whose weights are rounded to half precision, not what it was made from.
-    saved, _, _ = load_detector(checkpoint)
-    figures, threshold = _validate(config, saved, encoder, validation, held_out)
-    _write_json(out / "validation.json", figures)
-    save_detector(checkpoint, saved, config.detector, {**metadata, "threshold": f"{threshold:.3f}"})
+    metadata = {"trained_on": ", ".join(labelled.name for labelled in data.train)}
+    if run.fabric.is_global_zero:
+        save_detector(checkpoint, detector, config.detector, metadata)
+        # What is measured is the file, whose weights are rounded to half precision, not what it came from.
+        saved, _, _ = load_detector(checkpoint)
+        figures, threshold = validate(config, data, saved, encoder)
+        _write_json(out / "validation.json", figures)
+        save_detector(checkpoint, saved, config.detector, {**metadata, "threshold": f"{threshold:.3f}"})
+    run.fabric.barrier()
     return checkpoint
+
+
+def train_expert(config: TrainConfig, data: RunData, out: Path, features: Path | None = None) -> Path:
+    """Train the expert alone, as its pre-training is configured, and keep it with its closed-set head.
+
+    Returns:
+        ``expert.safetensors`` in ``out``.
+
+    Raises:
+        RtvpError: as `train`, and if the configuration has no expert.
+    """
+    if config.expert is None:
+        raise RtvpError("expected a configuration with an expert, got none")
+    run = _Run(config, data, out, features or out / FEATURES_FOLDER)
+    detector = _start(config)
+    run.claim()
+    step = run.pretrain_expert(detector)
+    path = out / "expert.safetensors"
+    if run.fabric.is_global_zero:
+        name = config.expert.image_encoder
+        save_expert(path, step.expert.eval(), tuple(step.columns), name, config.detector)
+    run.fabric.barrier()
+    return path
+
+
+class _Run:
+    """What the stages of one run have in common."""
+
+    def __init__(self, config: TrainConfig, data: RunData, out: Path, features: Path) -> None:
+        self.config, self.data, self.out, self.features = config, data, out, features
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        torch.manual_seed(config.seed)
+        self.fabric = make_fabric(config)
+
+    def claim(self) -> None:
+        """Make the folder of the run, or check that it is of the same run."""
+        path, content = self.out / "config.json", self.config.model_dump(mode="json")
+        wanted = {"config": content, "data": self.data.digest}
+        if path.exists() and json.loads(path.read_text(encoding="utf-8")) != wanted:
+            raise RtvpError(
+                f"{self.out} holds a run of another configuration or other data: choose another folder, or "
+                "remove it"
+            )
+        if self.fabric.is_global_zero:
+            _write_json(path, wanted)
+            write_record(self.out, self.config, self.data.digest)
+        self.fabric.barrier()
+
+    def pretrain_expert(self, detector: RTVPDetector) -> ExpertStep:
+        """The expert's own training, on the seen names; it may leave its encoder to the detector."""
+        config = self.config
+        assert config.expert is not None
+        if config.expert.learns_encoder:
+            encoder = IMAGE_ENCODERS[config.expert.image_encoder]()
+            _load_encoder_weights(encoder, config.image_encoder_weights)
+        else:
+            encoder = detector.image_encoder
+        classes = sorted(self.data.names(config.data) | {GENERIC_NAME})
+        expert = build_expert(encoder, len(classes), config.detector)
+        step = ExpertStep(expert, classes, config.losses)
+        self._stage(step, encoder, config.expert.pretraining, "expert", config.seed + 1).run(_expert_losses)
+        if config.expert.shares_encoder and config.expert.learns_encoder:
+            detector.image_encoder.load_state_dict(encoder.state_dict())
+            expert.image_encoder = detector.image_encoder
+        return step
+
+    def train_detector(
+        self, detector: RTVPDetector, expert: ExpertStep | None, encoder: RememberingTextEncoder
+    ) -> None:
+        """The training of RTVP itself; ``detector`` ends with its averaged weights."""
+        config = self.config
+        # What is drawn here must not depend on whether the stage before was trained or read from its state.
+        torch.manual_seed(config.seed)
+        step_module = RTVPStep(detector, expert, config.losses, config.masking, config.seed)
+        stage = self._stage(step_module, detector.image_encoder, config.training, "rtvp", config.seed)
+        if step_module.adapting:
+            stage.monitor = ConvergenceMonitor(config.masking.stop_window, config.masking.stop_threshold)
+
+        def losses(module: nn.Module, batch: Batch, step: int) -> Losses:
+            text = embed_prompts(batch.prompts, encoder).to(self.fabric.device)
+            return module(batch, text, step)  # type: ignore[no-any-return]
+
+        stage.run(losses, on_converged=step_module.stop_adapting)
+
+    def _stage(
+        self, module: nn.Module, encoder: ImageEncoder, stage: StageConfig, name: str, seed: int
+    ) -> Stage:
+        config, fabric = self.config, self.fabric
+        samples, names = self._samples(encoder, stage, seed)
+        batches = TrainingBatches(
+            samples, stage.batch_size, stage.sizes, stage.steps, fabric.global_rank, fabric.world_size, seed
+        )
+        data, excluded = config.data, self.data.excluded
+        words = TextSettings(
+            data.max_negatives, data.describe_share, data.synonym_share, data.name_dropout, seed
+        )
+        collate = Collator(words, names, descriptions(excluded), synonyms(excluded))
+        return Stage(fabric, module, batches, collate, stage, self.out, name, config.checkpoint_every)
+
+    def _samples(
+        self, encoder: ImageEncoder, stage: StageConfig, seed: int
+    ) -> tuple[TrainingSamples | CachedSamples, tuple[str, ...]]:
+        """Where the stage's pictures come from, and all names that they may be asked about."""
+        data, cached = self.config.data, stage.cached_samples
+        settings = SampleSettings(
+            max(stage.sizes),
+            cached or stage.steps * stage.batch_size,
+            data.synthetic_share,
+            data.balance,
+            data.scale_range,
+            data.turn_share,
+            data.good_share,
+            data.mosaic_share,
+            data.mosaic_until,
+            data.cut_paste_share,
+            data.painted_share,
+            data.attribute_words,
+            self.config.seed if cached else seed,  # stages with the same cache share it
+        )
+        samples = TrainingSamples(self.data.train, settings, self.data.excluded)
+        if cached is None:
+            return samples, samples.all_names
+        pool = CachedSamples(
+            samples,
+            encoder,
+            cached,
+            stage.sizes[0],
+            self.config.detector.strides,
+            self.features,
+            self.data.digest,
+        )
+        with self.fabric.rank_zero_first():
+            pool.fill(encoder, self.fabric.device)
+        return pool, samples.all_names
 
 
 def _check(config: TrainConfig) -> None:
@@ -98,36 +243,24 @@ def _check(config: TrainConfig) -> None:
             f"expert.shares_encoder: expected expert.image_encoder to be the detector's {detector}, "
             f"got {expert.image_encoder}"
         )
-    if leaked := sorted(set(config.data.sources) & set(config.data.held_out)):
-        raise RtvpError(f"data.held_out: expected sources that are not trained on, got {', '.join(leaked)}")
-
-
-def _claim(out: Path, config: TrainConfig) -> None:
-    """Make the folder of the run, or check that it is of the same run."""
-    out.mkdir(parents=True, exist_ok=True)
-    path, content = out / "config.json", config.model_dump(mode="json")
-    if path.exists() and path.read_text(encoding="utf-8") != json.dumps(content, indent=1):
-        raise RtvpError(f"{out} holds a run of another configuration: choose another folder, or remove it")
-    _write_json(path, content)
-
-
-def _split(config: TrainConfig, root: Path) -> tuple[Split, Split]:
-    train: Split = {}
-    validation: Split = {}
-    for name in config.data.sources:
-        images = _load(root, name)
-        train[name], validation[name] = split_by_group(images, config.data.validation_share, config.seed)
-        print(f"{name}: {len(train[name])} to train on, {len(validation[name])} to validate", file=sys.stderr)
-    return train, validation
-
-
-def _load(root: Path, name: str) -> tuple[ImageRecord, ...]:
-    images = load_source(root, name).images
-    if not images:
+    for name, stage in _stages(config):
+        if stage.cached_samples is not None and len(stage.sizes) != 1:
+            raise RtvpError(f"{name}.sizes: expected one size where samples are cached, got {stage.sizes}")
+    if config.training.cached_samples is not None and expert is not None and not expert.shares_encoder:
         raise RtvpError(
-            f"source {name}: expected labelled images in {root / source_table()[name].folder}, got none"
+            "training.cached_samples: expected an expert that shares the encoder, got one that has its own "
+            "and needs the pictures: set it to null, or expert.shares_encoder to true"
         )
-    return images
+    if expert is not None and expert.learns_encoder and expert.pretraining.cached_samples is not None:
+        raise RtvpError(
+            "expert.pretraining.cached_samples: expected a frozen encoder, got one that learns: set it to "
+            "null, or expert.learns_encoder to false"
+        )
+
+
+def _stages(config: TrainConfig) -> list[tuple[str, StageConfig]]:
+    stages = [("training", config.training)]
+    return [("expert.pretraining", config.expert.pretraining), *stages] if config.expert else stages
 
 
 def _text_encoder(config: TrainConfig) -> RememberingTextEncoder:
@@ -173,114 +306,10 @@ def _load_encoder_weights(encoder: ImageEncoder, weights: str) -> None:
         load_mobile_sam(encoder, Path(weights))
 
 
-def _batches(config: TrainConfig, stage: StageConfig, train: Split, seed: int) -> TrainingBatches:
-    data = config.data
-    sources = [
-        TrainingSource(name, images, frozenset(source_table()[name].categories))
-        for name, images in train.items()
-    ]
-    settings = BatchSettings(
-        stage.batch_size,
-        stage.sizes,
-        data.synthetic_share,
-        data.balance,
-        data.scale_range,
-        data.turn_share,
-        data.max_negatives,
-        seed,
-    )
-    return TrainingBatches(sources, settings, {**DESCRIPTIONS, **glossary()}, stage.steps)
-
-
-def _pretrain_expert(
-    config: TrainConfig, fabric: Fabric, detector: RTVPDetector, train: Split, out: Path
-) -> ExpertStep | None:
-    if config.expert is None:
-        return None
-    image_encoder = IMAGE_ENCODERS[config.expert.image_encoder]()
-    _load_encoder_weights(image_encoder, config.image_encoder_weights)
-    classes = sorted(_seen_names(config) | {GENERIC_NAME})
-    model = config.detector
-    expert = Expert(
-        image_encoder, len(classes), model.channels, model.strides, model.head_strides, model.distance_bins
-    )
-    step = ExpertStep(expert, classes, config.losses)
-    stage = config.expert.pretraining
-    batches = _batches(config, stage, train, config.seed + 1)
-    Stage(fabric, step, batches, stage, out, "expert", config.checkpoint_every).run(_expert_losses)
-    if config.expert.shares_encoder:
-        detector.image_encoder.load_state_dict(image_encoder.state_dict())
-        expert.image_encoder = detector.image_encoder
-    return step
-
-
-def _seen_names(config: TrainConfig) -> set[str]:
-    names = {name for source in config.data.sources for name in source_table()[source].categories}
-    return names | set(DEFECT_NAMES) if config.data.synthetic_share else names
-
-
 def _expert_losses(module: nn.Module, batch: Batch, step: int) -> Losses:
     return module(batch)  # type: ignore[no-any-return]
 
 
-def _train_detector(
-    config: TrainConfig,
-    fabric: Fabric,
-    detector: RTVPDetector,
-    expert: ExpertStep | None,
-    encoder: RememberingTextEncoder,
-    train: Split,
-    out: Path,
-) -> None:
-    step_module = RTVPStep(detector, expert, config.losses, config.masking, config.seed)
-    batches = _batches(config, config.training, train, config.seed)
-    stage = Stage(fabric, step_module, batches, config.training, out, "rtvp", config.checkpoint_every)
-    if step_module.adapting:
-        stage.monitor = ConvergenceMonitor(config.masking.stop_window, config.masking.stop_threshold)
-
-    def losses(module: nn.Module, batch: Batch, step: int) -> Losses:
-        text = embed_prompts(batch.prompts, encoder).to(batch.images.device)
-        return module(batch, text, step)  # type: ignore[no-any-return]
-
-    stage.run(losses, on_converged=step_module.stop_adapting)
-
-
-def _validate(
-    config: TrainConfig,
-    detector: RTVPDetector,
-    encoder: RememberingTextEncoder,
-    validation: Split,
-    held_out: Split,
-) -> tuple[dict[str, Any], float]:
-    """Validation parts of the sources trained on, and seen names of the sources held out.
-
-    Returns:
-        The figures, per part and source, and the threshold with the best F1 over all validation images.
-    """
-    table, size = source_table(), config.detector.input_size
-    seen = _seen_names(config)
-    names = {name: table[name].categories for name in validation}
-    names |= {name: tuple(n for n in table[name].categories if n in seen) for name in held_out}
-    figures: dict[str, Any] = {"input_size": size, "validation": {}, "held_out": {}}
-    truth: list[list[Truth]] = []
-    predictions: list[list[Prediction]] = []
-    parts = (("validation", validation), ("held_out", {n: i for n, i in held_out.items() if names[n]}))
-    for part, images in parts:
-        for source, outcome in validate(detector, encoder, images, names, size):
-            # JSON has no NaN, which is the figure of a part without any box.
-            values = {k: None if math.isnan(v) else v for k, v in outcome.figures().items()}
-            figures[part][source] = {"names": list(outcome.names), **values}
-            print(f"{part} {source}: AP50 {values['AP50']} ({values['images']} images)", file=sys.stderr)
-            if part == "validation":
-                truth += outcome.truth
-                predictions += outcome.predictions
-    scored = [v["AP50"] for v in figures["validation"].values() if v["AP50"] is not None]
-    point = best_f1(truth, predictions)
-    figures["mean_validation_AP50"] = fmean(scored) if scored else None
-    figures["best_f1"] = point._asdict()
-    return figures, point.threshold
-
-
-def _write_json(path: Path, content: object) -> None:
+def _write_json(path: Path, content: Any) -> None:
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")

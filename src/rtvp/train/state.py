@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rtvp.errors import RtvpError
+from rtvp.files import replacing
 from rtvp.train.optim import MovingAverage
 
 
@@ -22,7 +23,11 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     notes: dict[str, Any],
 ) -> None:
-    """All that a run needs to go on: weights, their average, the optimiser's moments, ``notes`` (JSON)."""
+    """All that a run needs to go on: weights, their average, the optimiser's moments, ``notes`` (JSON).
+
+    Raises:
+        RtvpError: the file cannot be written.
+    """
     tensors = {f"module.{name}": value for name, value in module.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in average.values.items()}
     for index, moments in optimizer.state_dict()["state"].items():
@@ -33,9 +38,8 @@ def save_state(
         for name, value in tensors.items()
     }
     header = {"notes": json.dumps({**notes, "average_steps": average.steps})}
-    temporary = path.with_name(path.name + ".part")
-    save_file(tensors, temporary, metadata=header)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata=header)
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

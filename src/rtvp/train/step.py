@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from rtvp.config import LossWeights, MaskingConfig
 from rtvp.losses.assigner import TaskAlignedAssigner
 from rtvp.losses.objective import detection_losses, prompt_losses, reconstruction_loss
+from rtvp.losses.processes import rank, world_size
 from rtvp.models.contrastive_head import anchor_grid
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.expert import Expert
+from rtvp.models.image_encoder.base import ImageEncoder
 from rtvp.models.masked_feature_reconstruction import random_patch_mask
 from rtvp.models.visual_prompt.auxiliary_head import AuxiliaryBoxHead
 from rtvp.types import Batch, DetectorOutput, Target
@@ -37,14 +39,14 @@ class ExpertStep(nn.Module):
         self.assigner = TaskAlignedAssigner()
 
     def forward(self, batch: Batch) -> Losses:
-        """A batch (images uint8) to weighted terms, scalars; their sum is what is minimised."""
-        detections = self.expert(_as_input(batch.images)).detections
-        return weighted(self.detection_terms(detections, batch), self.losses)
+        """A batch to weighted terms, scalars; their sum is what is minimised."""
+        maps = encoder_maps(self.expert.image_encoder, batch)
+        return weighted(self.detection_terms(self.expert.interpret(maps).detections, batch), self.losses)
 
     def detection_terms(self, detections: DetectorOutput, batch: Batch) -> Losses:
         """Terms over the names of the batch that are classes of the expert."""
-        shared = [k for k, prompt in enumerate(batch.prompts) if prompt.name in self.columns]
-        classes = [self.columns[batch.prompts[k].name] for k in shared]
+        shared = [k for k, name in enumerate(batch.names) if name in self.columns]
+        classes = [self.columns[batch.names[k]] for k in shared]
         narrowed = _with_logits(detections, detections.logits[:, :, classes])
         targets = [Target(t.boxes_xyxy, t.positives[:, shared]) for t in batch.targets]
         return detection_losses(narrowed, targets, batch.annotated[:, shared], self.assigner)
@@ -58,7 +60,7 @@ class RTVPStep(nn.Module):
         expert: assists the adaptation (Eq. 3) and keeps learning; None trains without it.
         losses: weights of the terms; a term of weight 0 is not computed where that saves work.
         masking: Eq. 1 and the stop of the adaptation.
-        seed: masks of step i are a function of (seed, i).
+        seed: masks of step i are a function of (seed, i), for the whole batch of all processes.
     """
 
     def __init__(
@@ -82,15 +84,14 @@ class RTVPStep(nn.Module):
         self.adapting = detector.decoder is not None and expert is not None and losses.reconstruction > 0
 
     def forward(self, batch: Batch, text: Tensor, step: int) -> Losses:
-        """A batch (images uint8), its K text embeddings [K, D] and the step's number to weighted terms."""
-        images = _as_input(batch.images)
-        maps = self.detector.image_encoder(images)
+        """A batch, its K text embeddings [K, D] and the step's number to weighted terms."""
+        maps = encoder_maps(self.detector.image_encoder, batch)
         features = self.detector.pyramid(maps)
         coarse = self.detector.adapt(self._masked(features, step))
         output = self.detector.interpret(features, coarse, text)
         terms = detection_losses(output, batch.targets, batch.annotated, self.assigner)
         terms |= self._prompt_terms(output, batch)
-        terms |= self._expert_terms(images, maps, coarse, batch)
+        terms |= self._expert_terms(maps, coarse, batch)
         return weighted(terms, self.losses)
 
     def stop_adapting(self) -> None:
@@ -104,8 +105,13 @@ class RTVPStep(nn.Module):
         if not self.adapting:
             return features
         generator = torch.Generator().manual_seed(hash((self.seed, step)) & 0x7FFFFFFF)
-        patch, share = self.masking.patch_cells, self.masking.share
-        return tuple(feature * random_patch_mask(feature, patch, share, generator) for feature in features)
+        patch, share, world = self.masking.patch_cells, self.masking.share, world_size()
+        masked = []
+        for feature in features:
+            # Drawn for the whole batch, of which a process has every world-th image.
+            whole = feature[:1].expand(world * len(feature), -1, -1, -1)
+            masked.append(feature * random_patch_mask(whole, patch, share, generator)[rank() :: world])
+        return tuple(masked)
 
     def _prompt_terms(self, output: DetectorOutput, batch: Batch) -> Losses:
         if self.auxiliary_head is None or not (self.losses.prompt_box or self.losses.prompt_score):
@@ -116,14 +122,12 @@ class RTVPStep(nn.Module):
         masks = torch.cat([mask.flatten(1) for mask in output.prompt_masks], dim=1)
         return prompt_losses(boxes, scores, masks, points, batch.targets)
 
-    def _expert_terms(
-        self, images: Tensor, maps: tuple[Tensor, ...], coarse: tuple[Tensor, ...], batch: Batch
-    ) -> Losses:
+    def _expert_terms(self, maps: tuple[Tensor, ...], coarse: tuple[Tensor, ...], batch: Batch) -> Losses:
         if not self.adapting or self.expert is None:
             return {}
         expert = self.expert.expert
         shared = expert.image_encoder is self.detector.image_encoder  # one pass then serves both
-        output = expert.interpret(maps if shared else expert.image_encoder(images))
+        output = expert.interpret(maps if shared else expert.image_encoder(_as_input(batch.images)))
         own = weighted(self.expert.detection_terms(output.detections, batch), self.losses)
         reconstruction = reconstruction_loss(output.features, coarse, self.masking.all_pairs)
         return {"expert": torch.stack(list(own.values())).sum(), "reconstruction": reconstruction}
@@ -135,9 +139,16 @@ def weighted(terms: Mapping[str, Tensor], losses: LossWeights) -> Losses:
     return {name: weights[name] * value for name, value in terms.items() if weights[name] > 0}
 
 
-def _as_input(images: Tensor) -> Tensor:
+def encoder_maps(encoder: ImageEncoder, batch: Batch) -> tuple[Tensor, ...]:
+    """The maps that the encoder makes of a batch's images, or those of a frozen one that the batch brings."""
+    if batch.features is not None:
+        return tuple(map(_as_input, batch.features))
+    return encoder(_as_input(batch.images))  # type: ignore[no-any-return]
+
+
+def _as_input(maps: Tensor) -> Tensor:
     # Channels last is what CPU and GPU convolutions run fastest on; it carries through the network.
-    return images.float().contiguous(memory_format=torch.channels_last)
+    return maps.float().contiguous(memory_format=torch.channels_last)
 
 
 def _with_logits(output: DetectorOutput, logits: Tensor) -> DetectorOutput:

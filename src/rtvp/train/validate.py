@@ -1,89 +1,72 @@
-"""A detector on labelled images, source by source."""
+"""A trained detector on the validation parts of what it was trained on, and on sets held out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+import math
+import sys
+from dataclasses import replace
+from statistics import fmean
+from typing import Any
 
-import torch
-
-from rtvp.data.images import letterbox, read_image, to_batch
-from rtvp.evaluate.average_precision import Prediction, Truth, average_precision
-from rtvp.mmio.schema import ImageRecord
+from rtvp.config import TrainConfig
+from rtvp.data.labelled import LabelledSet
+from rtvp.evaluate.average_precision import mean_precision, precision_by_name
+from rtvp.evaluate.matching import count_boxes, match
+from rtvp.evaluate.outcome import Outcome
+from rtvp.evaluate.threshold import best_pooled
+from rtvp.measure import RtvpNamed, make_prompts, measure
 from rtvp.models.detector import RTVPDetector
-from rtvp.models.postprocess import postprocess
-from rtvp.models.text_encoder import embed_prompts
 from rtvp.models.text_encoder.base import TextEncoder
-from rtvp.types import Prompt
-
-SCORE_FLOOR = 0.001  # average precision needs the low scores too
-
-
-class Outcome(NamedTuple):
-    """What was to be found in the images of one source, and what was found; one entry an image."""
-
-    names: tuple[str, ...]
-    truth: list[list[Truth]]
-    predictions: list[list[Prediction]]
-
-    def figures(self) -> dict[str, float]:
-        """``images``, ``boxes``, ``AP``, ``AP50``, ``AP75``."""
-        counts = {"images": len(self.truth), "boxes": sum(map(len, self.truth))}
-        return {**counts, **average_precision(self.truth, self.predictions, self.names)}
+from rtvp.train.data import RunData
 
 
 def validate(
-    detector: RTVPDetector,
-    encoder: TextEncoder,
-    images: Mapping[str, Sequence[ImageRecord]],
-    names: Mapping[str, Sequence[str]],
-    size: int,
-    batch_size: int = 8,
-) -> Iterator[tuple[str, Outcome]]:
-    """Detect in each source's images, prompted with that source's own plain names.
+    config: TrainConfig, data: RunData, detector: RTVPDetector, encoder: TextEncoder
+) -> tuple[dict[str, Any], float]:
+    """Prompt each set with its own plain names: all of a validation part, the seen ones of a held-out set.
 
     Args:
-        detector: in eval mode.
+        config: of the run.
+        data: of the run.
+        detector: in eval mode, on the CPU.
         encoder: gives the text embeddings.
-        images: per source.
-        names: per source: the prompts. Annotations with other names are left out of the ground truth.
-        size: side of the network input, px.
-        batch_size: images at once.
 
-    Yields:
-        The source's name and its outcome.
+    Returns:
+        The figures, per part and set, and the threshold with the best F1 over all validation images.
     """
-    for source, records in images.items():
-        prompts = [Prompt(name) for name in names[source]]
-        text = embed_prompts(prompts, encoder)
-        predictions: list[list[Prediction]] = []
-        for start in range(0, len(records), batch_size):
-            predictions += _predict(detector, text, records[start : start + batch_size], size, prompts)
-        truth = [
-            [(a.name, a.box_xyxy) for a in record.annotations if a.name in names[source]]
-            for record in records
-        ]
-        yield source, Outcome(tuple(names[source]), truth, predictions)
-
-
-@torch.inference_mode()
-def _predict(
-    detector: RTVPDetector,
-    text: torch.Tensor,
-    records: Sequence[ImageRecord],
-    size: int,
-    prompts: Sequence[Prompt],
-) -> list[list[Prediction]]:
-    device = next(detector.parameters()).device
-    inputs, letterboxes = zip(*(letterbox(read_image(record.path), size) for record in records), strict=True)
-    output = detector(to_batch(inputs, device), text.to(device))
-    found = postprocess(output, letterboxes, SCORE_FLOOR)
-    return [
-        [
-            (prompts[label].name, score, (box[0], box[1], box[2], box[3]))
-            for box, score, label in zip(
-                d.boxes_xyxy.tolist(), d.scores.tolist(), d.labels.tolist(), strict=True
+    size = config.detector.input_size
+    named = RtvpNamed(detector, encoder, size)
+    figures: dict[str, Any] = {"input_size": size, "validation": {}, "held_out": {}}
+    seen = data.names(config.data)
+    held_out = tuple(replace(own, vocabulary=own.vocabulary & seen) for own in data.held_out)
+    parts = {"validation": data.validation, "held_out": held_out}
+    outcomes: list[Outcome] = []
+    for part, sets in parts.items():
+        for labelled in sets:
+            if not labelled.vocabulary:
+                continue
+            found = measure(named, [labelled], make_prompts("own", ()))
+            values = _figures(found, labelled)
+            figures[part][labelled.name] = values
+            print(
+                f"{part} {labelled.name}: AP50 {values['AP50']} ({values['images']} images)", file=sys.stderr
             )
-        ]
-        for d in found
-    ]
+            if part == "validation":
+                outcomes += found
+    scored = [v["AP50"] for v in figures["validation"].values() if v["AP50"] is not None]
+    point = best_pooled(match(outcomes))
+    figures["mean_validation_AP50"] = fmean(scored) if scored else None
+    figures["best_f1"] = point._asdict()
+    return figures, point.threshold
+
+
+def _figures(outcomes: list[Outcome], labelled: LabelledSet) -> dict[str, Any]:
+    matches = match(outcomes)
+    scores = mean_precision(precision_by_name(matches))
+    return {
+        "names": sorted(labelled.vocabulary),
+        "images": len(outcomes),
+        "boxes": count_boxes(matches),
+        # JSON has no NaN, which is the figure of a part without any box.
+        **{key: None if math.isnan(value) else value for key, value in scores.items()},
+    }

@@ -104,7 +104,7 @@ class LossWeights(StrictModel):
     expert: float = Field(default=1.0, ge=0, description="the expert's own detection terms, all of them")
     reconstruction: float = Field(default=0.5, ge=0, description="Eq. 3")
     prompt_box: float = Field(default=0.5, ge=0, description="CIoU of the auxiliary head")
-    prompt_score: float = Field(default=0.25, ge=0, description="uncertainty score against the CIoU reached")
+    prompt_score: float = Field(default=1.0, ge=0, description="uncertainty score against cells in boxes")
 
 
 class MaskingConfig(StrictModel):

@@ -222,7 +222,9 @@ def test_the_experts_logits_are_matched_by_name(make_step: MakeStep, batch: Batc
 
 def test_pairs_that_are_not_annotated_teach_nothing(make_step: MakeStep, batch: Batch, text: Tensor) -> None:
     step = make_step(expert=False)
-    unknown = batch._replace(annotated=torch.zeros_like(batch.annotated))
+    nothing = Target(torch.zeros(0, 4), torch.zeros(0, len(batch.names), dtype=torch.bool))
+    targets = (nothing,) * len(batch.targets)
+    unknown = batch._replace(annotated=torch.zeros_like(batch.annotated), targets=targets)
     assert step(unknown, text, 0)["classification"].item() == 0
     assert step(batch, text, 0)["classification"].item() > 0
 

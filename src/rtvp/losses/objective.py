@@ -120,44 +120,47 @@ def reconstruction_loss(
 
 
 def prompt_losses(
-    boxes_xyxy: Tensor, scores: Tensor, masks: Tensor, points: Tensor, targets: Sequence[Target]
+    boxes_xyxy: Tensor, scores: Sequence[Tensor], masks: Tensor, points: Tensor, targets: Sequence[Target]
 ) -> dict[str, Tensor]:
-    """CIoU supervision of the refined visual prompt, so that the kept cells fall on the defects.
+    """Supervision of the refined visual prompt, so that the kept cells fall on the defects.
 
     A kept cell inside a ground-truth box (the smallest, where several) learns that box: ``prompt_box``. The
-    uncertainty score of that cell learns the CIoU it reached, and scores of cells in no box learn zero:
-    ``prompt_score``. Cells in a box that the sampling left out have no say: their prompt is empty.
+    uncertainty score learns which cells are inside of any: ``prompt_score``, a cross-entropy in which the
+    cells inside weigh as much as those outside, in every image and level. Defects are sparse: otherwise a
+    score that is the same everywhere is as good as any.
 
     Args:
         boxes_xyxy: [B, A, 4] boxes of the auxiliary head.
-        scores: [B, A] uncertainty scores in (0, 1).
+        scores: per level [B, A_l] uncertainty scores in (0, 1); A is the sum of the A_l.
         masks: [B, A] 1 at kept cells.
         points: [A, 2] cell centres, px.
         targets: B targets.
 
     Returns:
-        The two terms, scalars, divided by the number of kept cells in boxes.
+        The two terms, scalars: means over the kept cells in boxes, and over images and levels.
     """
-    box_losses, score_losses = [boxes_xyxy[:0, 0, 0]], []
+    box_losses, inside_any = [boxes_xyxy[:0, 0, 0]], []
     for b, target in enumerate(targets):
-        wanted = torch.zeros_like(scores[b])
-        known = torch.ones_like(scores[b], dtype=torch.bool)
+        inside = inside_boxes(points, target.boxes_xyxy)  # [N, A]
+        inside_any.append(inside.any(dim=0))
         if len(target.boxes_xyxy):
-            inside = inside_boxes(points, target.boxes_xyxy)  # [N, A]
             size = area(target.boxes_xyxy)[:, None].expand_as(inside).masked_fill(~inside, float("inf"))
-            owner = size.argmin(dim=0)
-            kept = inside.any(dim=0) & (masks[b] > 0)
-            quality = complete_iou(boxes_xyxy[b, kept], target.boxes_xyxy[owner[kept]])
-            box_losses.append(1 - quality)
-            wanted[kept] = quality.detach().clamp(min=0).to(wanted)
-            known = kept | ~inside.any(dim=0)
-        # Quality focal loss: easy cells, nearly all, weigh little.
-        with torch.autocast(scores.device.type, enabled=False):  # which forbids this loss on CUDA
-            entropy = F.binary_cross_entropy(scores[b].float(), wanted.float(), reduction="none")
-        score_losses.append((entropy * (scores[b].detach() - wanted).square() * known).sum())
+            kept = inside_any[b] & (masks[b] > 0)
+            wanted = target.boxes_xyxy[size.argmin(dim=0)[kept]]
+            box_losses.append(1 - complete_iou(boxes_xyxy[b, kept], wanted))
     box = torch.cat(box_losses)
-    count = _at_least_one(box.new_tensor(len(box)))
+    wanted_scores = torch.stack(inside_any).split([level.shape[1] for level in scores], dim=1)
+    balanced = [_balanced_entropy(*level) for level in zip(scores, wanted_scores, strict=True)]
     return {
-        "prompt_box": box.sum() / count,
-        "prompt_score": torch.stack(score_losses).sum() / count,
+        "prompt_box": box.sum() / _at_least_one(box.new_tensor(len(box))),
+        "prompt_score": torch.stack(balanced).mean(),
     }
+
+
+def _balanced_entropy(scores: Tensor, inside: Tensor) -> Tensor:
+    """Scores [B, A] in (0, 1) against inside [B, A] bool; half of the weight of an image on either side."""
+    count = inside.sum(dim=1, keepdim=True)
+    per_cell = torch.where(inside, 0.5 / count.clamp(min=1), 0.5 / (inside.shape[1] - count).clamp(min=1))
+    with torch.autocast(scores.device.type, enabled=False):  # which forbids this loss on CUDA
+        entropy = F.binary_cross_entropy(scores.float(), inside.float(), per_cell, reduction="sum")
+    return entropy / len(scores)

@@ -72,7 +72,7 @@ class ContrastiveClassifier(nn.Module):
         squared = (gram * feature.float()).sum(dim=1, keepdim=True) + offset.square().sum()
         similarity = match / squared.clamp(min=1e-12).sqrt()
         scale = self.log_scale.clamp(max=math.log(MAX_SCALE)).exp()
-        return similarity * scale + self.bias  # type: ignore[no-any-return]
+        return similarity * scale + self.bias
 
 
 class LinearClassifier(nn.Module):

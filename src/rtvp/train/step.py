@@ -118,7 +118,7 @@ class RTVPStep(nn.Module):
             return {}
         boxes = self.auxiliary_head(output.prompts)
         points, _ = anchor_grid(output.prompts, self.detector.strides)
-        scores = torch.cat([score.flatten(1) for score in output.prompt_scores], dim=1)
+        scores = [score.flatten(1) for score in output.prompt_scores]
         masks = torch.cat([mask.flatten(1) for mask in output.prompt_masks], dim=1)
         return prompt_losses(boxes, scores, masks, points, batch.targets)
 

@@ -1,0 +1,171 @@
+"""``rtvp reproduce``: the paper's tables and figures on the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rtvp.errors import RtvpError
+from rtvp.terminal import make_console, make_progress
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from rtvp.reproduce.budget import BudgetName
+    from rtvp.reproduce.items import Item
+    from rtvp.reproduce.tables import ResultTable
+    from rtvp.reproduce.tasks import Places
+
+DATA_VARIABLE = "RTVP_DATA"
+LIST, PAGE = "list", "results-page"
+
+
+def reproduce_command(
+    item: Annotated[
+        str,
+        typer.Argument(metavar="ITEM", help="table1 ... figure5; `list` says what each is; results-page."),
+    ],
+    budget: Annotated[str, typer.Option(help="How much work: smoke, cpu, gpu or paper.")] = "smoke",
+    data: Annotated[
+        Path | None,
+        typer.Option(help=f"Folder that holds the folders of the sets; ${DATA_VARIABLE} if left out."),
+    ] = None,
+    benchmark: Annotated[
+        Path | None, typer.Option(help="What `rtvp mmio build` made; built below --out if left out.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the runs: what is in it is used again, what was begun goes on.")
+    ] = Path("runs/reproduce"),
+    results: Annotated[Path, typer.Option(help="Folder of the results: JSON, tables, plots.")] = Path(
+        "results"
+    ),
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Runs of each arm; the budget's number if left out.")
+    ] = None,
+    coco: Annotated[Path | None, typer.Option(help="Folder of MS-COCO 2017, for table3.")] = None,
+    lvis: Annotated[Path | None, typer.Option(help="Folder of LVIS v1, for table4.")] = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(help="Zero-shot detector of transformers, hub name or folder; may be repeated."),
+    ] = None,
+    online: Annotated[bool, typer.Option("--online", help="Peers may be downloaded.")] = False,
+    page: Annotated[Path, typer.Option(help="What results-page writes.")] = Path("docs/results.md"),
+) -> None:
+    """Make a table or figure of the paper from data, the paper's numbers beside ours.
+
+    results-page gathers all results in one page, with a verdict on each claim of the paper.
+    """
+    try:
+        from rtvp.reproduce.items import ITEMS
+        from rtvp.reproduce.results import write_table
+    except ModuleNotFoundError as error:
+        raise RtvpError(
+            f"reproducing needs the package {error.name}: pip install 'rtvp[train,mmio,reproduce]'"
+        ) from error
+    if item == LIST:
+        for name, known in ITEMS.items():
+            print(f"{name}: {known.title}")
+        return
+    if item == PAGE:
+        from rtvp.reproduce.results_page import write_results_page
+
+        print(write_results_page(results, page))
+        return
+    if item not in ITEMS:
+        raise RtvpError(f"expected an item out of {', '.join(ITEMS)}, {LIST}, {PAGE}, got {item!r}")
+    chosen, wanted = _budget(budget), ITEMS[item]
+    if peer and not wanted.takes_peers:
+        raise RtvpError(f"--peer: expected an item that other zero-shot detectors can stand in, got {item}")
+    places = _places(item, wanted, data, benchmark, {"--coco": coco, "--lvis": lvis}, out)
+    tables = _make(wanted, chosen, places, out, results, seeds, peer or [], online)
+    write_table(results, item, chosen if wanted.trains else None, tables)
+    _print(tables)
+
+
+def _budget(given: str) -> BudgetName:
+    from rtvp.reproduce.budget import BUDGETS
+
+    for name in BUDGETS:
+        if name == given:
+            return name
+    raise RtvpError(f"--budget: expected one of {', '.join(BUDGETS)}, got {given!r}")
+
+
+def _places(
+    name: str,
+    item: Item,
+    data: Path | None,
+    benchmark: Path | None,
+    natural: dict[str, Path | None],
+    out: Path,
+) -> Places:
+    """Where the data of an item lies; the benchmark is built if need be."""
+    from rtvp.reproduce.benchmark import find_or_build
+    from rtvp.reproduce.tasks import Places
+
+    if item.option:
+        folder = natural[item.option]
+        if folder is None:
+            raise RtvpError(f"{name}: expected {item.option} FOLDER with {item.layout}, got no {item.option}")
+        return Places(natural=folder)
+    root = _data(data)
+    with _steps() as tell:
+        return Places(root, find_or_build(benchmark, root, out / "benchmark", tell))
+
+
+def _make(
+    item: Item,
+    budget: BudgetName,
+    places: Places,
+    out: Path,
+    results: Path,
+    seeds: int | None,
+    peers: list[str],
+    online: bool,
+) -> list[ResultTable]:
+    from rtvp.reproduce.budget import load_budget
+    from rtvp.reproduce.peers import load_peer
+    from rtvp.reproduce.runner import Runner
+
+    runner = Runner(load_budget(budget), budget, places, out, results, seeds)
+    return item.make(runner, [load_peer(peer, runner.device, online) for peer in peers])
+
+
+def _print(tables: list[ResultTable]) -> None:
+    console = make_console()
+    for table in tables:
+        console.print(table.to_rich())
+        for note in table.notes:
+            console.print(note, soft_wrap=True)
+
+
+def _data(given: Path | None) -> Path:
+    """The folder of the data sets."""
+    named = given if given is not None else Path(os.environ.get(DATA_VARIABLE) or "")
+    if given is None and not os.environ.get(DATA_VARIABLE):
+        raise RtvpError(
+            f"expected the folder of the data sets: give --data, or set {DATA_VARIABLE}; "
+            "`rtvp mmio sources` says which sets there are and what is missing"
+        )
+    if not named.is_dir():
+        raise RtvpError(f"--data: expected the folder of the data sets, got {named}, which is no folder")
+    return named
+
+
+@contextmanager
+def _steps() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for every step of building the benchmark."""
+    with make_progress() as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = progress.add_task(step, total=total)
+            progress.update(tasks[step], completed=done, total=total)
+
+        yield tell

@@ -89,7 +89,7 @@ def small(clip: Path, mobile_sam: Path) -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load(PAPER.read_text(encoding="utf-8"))
     content.update(accelerator="cpu", precision="32-true", image_encoder_weights=str(mobile_sam))
     content["detector"].update(text_encoder=f"clip:{clip}", input_size=SIZE, channels=CHANNELS)
-    content["data"].update(sources=["workpiece-crack"], held_out=[], synthetic_share=0.5)
+    content["data"].update(split=None, sources=["workpiece-crack"], held_out=[], synthetic_share=0.5)
     for stage in (content["expert"]["pretraining"], content["training"]):
         stage.update(steps=1, batch_size=2, sizes=[SIZE])
     return content

@@ -149,7 +149,7 @@ def prompt_losses(
             wanted = target.boxes_xyxy[size.argmin(dim=0)[kept]]
             box_losses.append(1 - complete_iou(boxes_xyxy[b, kept], wanted))
     box = torch.cat(box_losses)
-    wanted_scores = torch.stack(inside_any).split([level.shape[1] for level in scores], dim=1)
+    wanted_scores = torch.split(torch.stack(inside_any), [level.shape[1] for level in scores], dim=1)
     balanced = [_balanced_entropy(*level) for level in zip(scores, wanted_scores, strict=True)]
     return {
         "prompt_box": box.sum() / _at_least_one(box.new_tensor(len(box))),

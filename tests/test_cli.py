@@ -414,13 +414,14 @@ def test_train_passes_its_arguments_on(
 ) -> None:
     calls = []
 
-    def run_training(config_path: Path, out: Path, root: Path) -> Path:
-        calls.append((config_path, out, root))
+    def run_training(config_path: Path, out: Path, root: Path, benchmark: Path | None) -> Path:
+        calls.append((config_path, out, root, benchmark))
         return out / "detector.safetensors"
 
     monkeypatch.setattr("rtvp.train.run_training", run_training)
-    assert main(["train", "some.yaml", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 0
-    assert calls == [(Path("some.yaml"), tmp_path / "run", tmp_path)]
+    arguments = ["train", "some.yaml", "--data", str(tmp_path), "--out", str(tmp_path / "run")]
+    assert main([*arguments, "--benchmark", str(tmp_path / "built")]) == 0
+    assert calls == [(Path("some.yaml"), tmp_path / "run", tmp_path, tmp_path / "built")]
     assert capsys.readouterr().out == f"{tmp_path / 'run' / 'detector.safetensors'}\n"
 
 

@@ -13,7 +13,10 @@ import typer
 from rich.table import Column, Table
 
 from rtvp import __version__
+from rtvp.cli_evaluate import evaluate_command
 from rtvp.cli_mmio import mmio_app
+from rtvp.cli_reproduce import reproduce_command
+from rtvp.cli_train import train_command
 from rtvp.errors import RtvpError
 from rtvp.terminal import make_console, make_progress
 
@@ -41,6 +44,9 @@ app = typer.Typer(
 weights_app = typer.Typer(help="Weights: which are known, fetched and sound.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
 app.add_typer(mmio_app, name="mmio")
+app.command("train")(train_command)
+app.command("evaluate")(evaluate_command)
+app.command("reproduce")(reproduce_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -135,22 +141,6 @@ def detect(
     _print_summary(summary, out)
     if summary.broken:
         raise typer.Exit(SOME_IMAGES_BROKEN)
-
-
-@app.command()
-def train(
-    config: Annotated[Path, typer.Argument(help="YAML file that describes the run.")],
-    data: Annotated[Path, typer.Option(help="Folder that holds the folders of the data sets.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run; one that was interrupted goes on.")] = Path(
-        "rtvp-run"
-    ),
-) -> None:
-    """Train a detector as CONFIG says."""
-    try:
-        from rtvp.train import run_training
-    except ModuleNotFoundError as error:
-        raise RtvpError(f"training needs the package {error.name}: pip install 'rtvp[train]'") from error
-    print(run_training(config, out, data))
 
 
 @app.command()

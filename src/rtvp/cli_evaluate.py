@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import typer
 from rich.table import Column, Table
 
 from rtvp import __version__
+from rtvp.cli_common import DATA_VARIABLE, folder_of_sets
 from rtvp.errors import RtvpError
 from rtvp.files import replacing
 from rtvp.terminal import make_console, make_progress
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from rtvp.measure import NamedDetector
     from rtvp.predict import Detector
 
-DATA_VARIABLE = "RTVP_DATA"
 COUNTS = ("images", "good", "boxes")
 OF_SCENES = (
     "images",
@@ -126,7 +125,7 @@ def evaluate_command(
 
         model = load(weights, device, size)
         if benchmark is not None:
-            task = _on_build(model, benchmark, split, side, _folder_of_sets(data), prompts, batch)
+            task = _on_build(model, benchmark, split, side, folder_of_sets(data, "--data"), prompts, batch)
         else:
             assert coco is not None and images is not None
             task = _on_coco(model, coco, images, lvis, prompts, batch)
@@ -169,15 +168,6 @@ def _check(
             raise RtvpError("--coco needs --images, the folder of its images, or --results")
         if not images.is_dir():
             raise RtvpError(f"--images: expected a folder, got {images}")
-
-
-def _folder_of_sets(data: Path | None) -> Path:
-    found = data if data is not None else Path(os.environ.get(DATA_VARIABLE) or "")
-    if data is None and not os.environ.get(DATA_VARIABLE):
-        raise RtvpError(f"expected the folder of the data sets: give --data, or set {DATA_VARIABLE}")
-    if not found.is_dir():
-        raise RtvpError(f"--data: expected the folder of the data sets, got {found}, which is no folder")
-    return found
 
 
 def _of_results(coco: Path, results: Path, lvis: bool) -> _Task:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,20 +13,16 @@ import typer
 import yaml
 from rich.table import Column, Table
 
+from rtvp.cli_common import DATA_VARIABLE, folder_of_sets, step_bars
 from rtvp.errors import RtvpError
-from rtvp.terminal import make_console, make_progress
+from rtvp.terminal import make_console
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rich.progress import TaskID
-
     from rtvp.mmio.build import Build
     from rtvp.mmio.categories import Embedder, ImageTextScorer
     from rtvp.mmio.leaks import Leaks
     from rtvp.mmio.schema import Conversion
 
-DATA_VARIABLE = "RTVP_DATA"
 FAILED = 1  # exit code where a check finds errors
 
 mmio_app = typer.Typer(
@@ -48,7 +41,7 @@ def sources(root: Root = None) -> None:
     from rtvp.mmio.sources import find_sources, source_table
 
     known = source_table()
-    found = find_sources(_root(root))
+    found = find_sources(folder_of_sets(root, "--root"))
     table = Table(
         Column("set", no_wrap=True), "scene", *_number_columns("images", "published"), "missing", box=None
     )
@@ -160,9 +153,9 @@ def build(
     from rtvp.mmio.build_config import BuildConfig
 
     chosen = load_config(config, BuildConfig) if config is not None else BuildConfig()
-    with _steps() as tell:
+    with step_bars() as tell:
         built = build_benchmark(
-            _root(root),
+            folder_of_sets(root, "--root"),
             out,
             chosen,
             jobs=jobs,
@@ -210,7 +203,7 @@ def stats(
     from rtvp.mmio.sources import source_table
     from rtvp.mmio.taxonomy import taxonomy
 
-    built, base, known = read_build(folder), _root(root), source_table()
+    built, base, known = read_build(folder), folder_of_sets(root, "--root"), source_table()
     folders = {name: base / known[name].folder for name in built.scene_of}
     written = write_report(
         out,
@@ -240,25 +233,17 @@ def pack(
     """Write images and labels as WebDataset shards with an index."""
     from rtvp.mmio.pack import pack as pack_shards
 
-    with _steps() as tell:
+    with step_bars() as tell:
         index = pack_shards(
-            annotations, _root(root), out, max_side=max_side, shard_mb=shard_mb, jobs=jobs, progress=tell
+            annotations,
+            folder_of_sets(root, "--root"),
+            out,
+            max_side=max_side,
+            shard_mb=shard_mb,
+            jobs=jobs,
+            progress=tell,
         )
     print(f"{index.images} images, {index.boxes} boxes: {out}")
-
-
-@contextmanager
-def _steps() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for every step of a long job."""
-    with make_progress() as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = progress.add_task(step, total=total)
-            progress.update(tasks[step], completed=done, total=total)
-
-        yield tell
 
 
 def _embedder() -> Embedder:
@@ -275,15 +260,6 @@ def _image_text(clip: str | None) -> ImageTextScorer | None:
     from rtvp.models.image_text import ClipImageText
 
     return ClipImageText(clip)
-
-
-def _root(root: Path | None) -> Path:
-    found = root if root is not None else Path(os.environ.get(DATA_VARIABLE) or "")
-    if root is None and not os.environ.get(DATA_VARIABLE):
-        raise RtvpError(f"expected the folder of the data sets: give --root, or set {DATA_VARIABLE}")
-    if not found.is_dir():
-        raise RtvpError(f"expected the folder of the data sets, got {found}, which is no folder")
-    return found
 
 
 def _options(given: list[str], known: set[str], layout: str) -> dict[str, Any]:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtvp.cli_common import DATA_VARIABLE, folder_of_sets, step_bars
 from rtvp.errors import RtvpError
-from rtvp.terminal import make_console, make_progress
+from rtvp.terminal import make_console
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from rtvp.reproduce.budget import BudgetName
     from rtvp.reproduce.items import Item
     from rtvp.reproduce.tables import ResultTable
     from rtvp.reproduce.tasks import Places
 
-DATA_VARIABLE = "RTVP_DATA"
 LIST, PAGE = "list", "results-page"
 
 
@@ -113,8 +108,8 @@ def _places(
         if folder is None:
             raise RtvpError(f"{name}: expected {item.option} FOLDER with {item.layout}, got no {item.option}")
         return Places(natural=folder)
-    root = _data(data)
-    with _steps() as tell:
+    root = folder_of_sets(data, "--data")
+    with step_bars() as tell:
         return Places(root, find_or_build(benchmark, root, out / "benchmark", tell))
 
 
@@ -142,30 +137,3 @@ def _print(tables: list[ResultTable]) -> None:
         console.print(table.to_rich())
         for note in table.notes:
             console.print(note, soft_wrap=True)
-
-
-def _data(given: Path | None) -> Path:
-    """The folder of the data sets."""
-    named = given if given is not None else Path(os.environ.get(DATA_VARIABLE) or "")
-    if given is None and not os.environ.get(DATA_VARIABLE):
-        raise RtvpError(
-            f"expected the folder of the data sets: give --data, or set {DATA_VARIABLE}; "
-            "`rtvp mmio sources` says which sets there are and what is missing"
-        )
-    if not named.is_dir():
-        raise RtvpError(f"--data: expected the folder of the data sets, got {named}, which is no folder")
-    return named
-
-
-@contextmanager
-def _steps() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for every step of building the benchmark."""
-    with make_progress() as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = progress.add_task(step, total=total)
-            progress.update(tasks[step], completed=done, total=total)
-
-        yield tell

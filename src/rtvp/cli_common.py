@@ -1,0 +1,48 @@
+"""What several commands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rtvp.errors import RtvpError
+from rtvp.terminal import make_progress
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+DATA_VARIABLE = "RTVP_DATA"
+
+
+def folder_of_sets(given: Path | None, option: str) -> Path:
+    """The folder that holds the folders of all sets: as given by ``option``, or by the environment.
+
+    Raises:
+        RtvpError: neither is given, or it is no folder.
+    """
+    found = given if given is not None else Path(os.environ.get(DATA_VARIABLE) or "")
+    if given is None and not os.environ.get(DATA_VARIABLE):
+        raise RtvpError(
+            f"expected the folder of the data sets: give {option}, or set {DATA_VARIABLE}; "
+            "`rtvp mmio sources` says which sets there are and what is missing"
+        )
+    if not found.is_dir():
+        raise RtvpError(f"{option}: expected the folder of the data sets, got {found}, which is no folder")
+    return found
+
+
+@contextmanager
+def step_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for every step of a long job: call with its name, how much is done, and of how much."""
+    with make_progress() as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = progress.add_task(step, total=total)
+            progress.update(tasks[step], completed=done, total=total)
+
+        yield tell

@@ -11,7 +11,9 @@ from safetensors.torch import save
 
 from rtvp.config import DetectorConfig, parse_config
 from rtvp.errors import RtvpError
+from rtvp.files import replacing
 from rtvp.models.detector import RTVPDetector
+from rtvp.models.eight_bit import from_eight_bits, to_eight_bits
 from rtvp.models.image_encoder import IMAGE_ENCODERS
 
 FORMAT = "rtvp-detector-1"
@@ -33,9 +35,20 @@ def build_detector(config: DetectorConfig) -> RTVPDetector:
 
 
 def save_detector(
-    path: Path, detector: RTVPDetector, config: DetectorConfig, metadata: dict[str, str] | None = None
+    path: Path,
+    detector: RTVPDetector,
+    config: DetectorConfig,
+    metadata: dict[str, str] | None = None,
+    eight_bit: bool = False,
 ) -> None:
-    """Write weights (float16) and configuration to a safetensors file, whole or not at all.
+    """Write weights and configuration to a safetensors file, whole or not at all.
+
+    Args:
+        path: of the file.
+        detector: whose weights are written, as float16.
+        config: of the detector.
+        metadata: goes into the header as well.
+        eight_bit: large weights as 8-bit integers.
 
     Raises:
         RtvpError: the file cannot be written.
@@ -45,14 +58,11 @@ def save_detector(
         for name, tensor in detector.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
+    if eight_bit:
+        tensors = to_eight_bits(tensors)
     header = {**(metadata or {}), "format": FORMAT, "config": json.dumps(config.model_dump(mode="json"))}
-    temporary = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
         temporary.write_bytes(save(tensors, metadata=header))
-        temporary.replace(path)
-    except OSError as error:
-        raise RtvpError(f"cannot write the checkpoint {path}: {error.strerror or error}") from error
 
 
 def _compact(tensor: torch.Tensor) -> torch.Tensor:
@@ -72,7 +82,7 @@ def load_detector(path: Path) -> tuple[RTVPDetector, DetectorConfig, dict[str, s
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise RtvpError(f"{path} is not a readable safetensors file ({error}): is it complete?") from error
     if metadata.get("format") != FORMAT:
@@ -84,7 +94,7 @@ def load_detector(path: Path) -> tuple[RTVPDetector, DetectorConfig, dict[str, s
         raise RtvpError(f"{path}: the configuration in the checkpoint is not readable ({error})") from error
     config = parse_config(content, DetectorConfig, where=f"{path} (configuration in the checkpoint)")
     detector = build_detector(config)
-    _load_strictly(detector, tensors, path)
+    _load_strictly(detector, {name: each.float() for name, each in from_eight_bits(stored).items()}, path)
     return detector.eval(), config, metadata
 
 

@@ -269,7 +269,7 @@ def test_a_set_with_pictures_of_the_users_is_not_replayed(
     )
     with pytest.raises(RtvpError, match=r"--replay: expected a folder with sets .*found none in"):
         read(path, recipe, known_sets=[OLD_SET], replay=tmp_path / "sets")
-    assert f"{OLD_SET}: holds pictures of yours" in capsys.readouterr().err
+    assert f"{OLD_SET}: holds pictures of --data" in capsys.readouterr().err
 
 
 def test_generated_pictures_to_measure_on_are_never_trained_on(parts: Path, recipe: Recipe) -> None:

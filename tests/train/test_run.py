@@ -317,6 +317,8 @@ def test_a_checkpoint_is_trained_on(finished: Path, train: Train, tmp_path: Path
     first = load_file(start)
     weights = [name for name in first if not name.endswith(("running_mean", "running_var"))]
     assert all(torch.allclose(later[name], first[name], atol=1e-2) for name in weights)
+    statistics = [name for name in first if name.startswith("neck.") and name.endswith("running_mean")]
+    assert any(not torch.equal(later[name], first[name]) for name in statistics)
     frozen = [name for name in first if name.startswith("image_encoder.blocks.4.")]
     assert frozen and all(torch.equal(later[name], first[name]) for name in frozen)
 

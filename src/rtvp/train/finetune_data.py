@@ -273,7 +273,7 @@ def _read_replay(
     items: list[Item] = []
     for labelled in read_sources(root, names):
         if any(record.path in taken for record in labelled.images):
-            _warn(f"{labelled.name}: holds pictures of yours, so nothing of it is replayed")
+            _warn(f"{labelled.name}: holds pictures of --data or --retention, so nothing of it is replayed")
             continue
         folder = root / source_table()[labelled.name].folder
         chosen = _choose(labelled, folder, recipe.replay_images, seed)

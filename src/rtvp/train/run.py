@@ -288,7 +288,7 @@ def _start(config: TrainConfig) -> RTVPDetector:
             )
     if config.training.thaw_beyond is not None:
         detector.image_encoder.thaw_beyond(config.training.thaw_beyond)
-    return detector
+    return detector.train()  # a checkpoint comes in eval mode, with its batch statistics fixed
 
 
 def _load_encoder_weights(encoder: ImageEncoder, weights: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rtvp.measure.named import ClosedNamed, NamedDetector, RtvpNamed
 from rtvp.measure.prompting import PROMPTINGS, Prompting, make_prompts
-from rtvp.measure.run import measure, measure_labels
+from rtvp.measure.run import measure, measure_labels, outcome_of
 
 __all__ = [
     "PROMPTINGS",
@@ -15,4 +15,5 @@ __all__ = [
     "make_prompts",
     "measure",
     "measure_labels",
+    "outcome_of",
 ]

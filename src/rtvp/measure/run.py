@@ -59,18 +59,23 @@ def measure_labels(
 
     Names that are not asked for are not judged. Else as `measure`.
     """
-    asked = frozenset(prompt.name for prompt in prompts)
     outcomes = []
     for start in range(0, len(labels), batch_size):
         batch = labels[start : start + batch_size]
         found = detector.detect([read_image(outcome.image) for outcome in batch], prompts)
         for outcome, detections in zip(batch, found, strict=True):
-            judged = outcome.as_one_name(GENERIC_NAME) if asked == {GENERIC_NAME} else outcome
-            predictions = _predictions(detections, prompts)
-            outcomes.append(replace(judged, predictions=predictions, annotated=judged.annotated & asked))
+            outcomes.append(_with_detections(outcome, detections, prompts))
             if on_image:
                 on_image()
     return outcomes
+
+
+def outcome_of(
+    labelled: LabelledSet, record: ImageRecord, detections: Detections, prompts: Sequence[Prompt]
+) -> Outcome:
+    """One image of a set with what was found in it when asked for ``prompts``."""
+    labels = _labels(labelled, record, frozenset(prompt.name for prompt in prompts))
+    return _with_detections(labels, detections, prompts)
 
 
 def _labels(labelled: LabelledSet, record: ImageRecord, asked: frozenset[str]) -> Outcome:
@@ -86,6 +91,13 @@ def _labels(labelled: LabelledSet, record: ImageRecord, asked: frozenset[str]) -
         annotated=labelled.vocabulary if record.annotations else asked,
         group=f"{labelled.name}/{record.group}",
     )
+
+
+def _with_detections(labels: Outcome, detections: Detections, prompts: Sequence[Prompt]) -> Outcome:
+    asked = frozenset(prompt.name for prompt in prompts)
+    judged = labels.as_one_name(GENERIC_NAME) if asked == {GENERIC_NAME} else labels
+    predictions = _predictions(detections, prompts)
+    return replace(judged, predictions=predictions, annotated=judged.annotated & asked)
 
 
 def _predictions(detections: Detections, prompts: Sequence[Prompt]) -> tuple[Prediction, ...]:

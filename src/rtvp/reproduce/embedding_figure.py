@@ -21,6 +21,7 @@ from rtvp.errors import RtvpError
 from rtvp.evaluate.evaluation import evaluate
 from rtvp.evaluate.outcome import Outcome
 from rtvp.files import replacing
+from rtvp.measure import outcome_of
 from rtvp.mmio.plot_style import LIGHT, PALETTE, add_legend, bare, new_figure, settings
 from rtvp.mmio.schema import Annotation, ImageRecord
 from rtvp.predict import Detector
@@ -138,7 +139,7 @@ def embed(
             seen = _look_prompted(prompted, record, prompts)
             boxes = torch.tensor([region.annotation.box_xyxy for region in own]) * seen.letterbox.scale
             features.append(pool(seen.features, rtvp_network(prompted.detector).head_strides, boxes))
-            outcomes.append(_outcome(own[0], seen, names))
+            outcomes.append(outcome_of(own[0].labelled, own[0].record, seen.detections, prompts))
     matrix = torch.cat(features).numpy()
     labels = [region.annotation.name for own in by_image.values() for region in own]
     points = _on_plane(matrix, seed)
@@ -210,25 +211,6 @@ def _look_prompted(prompted: PromptedDetector, record: ImageRecord, prompts: Seq
     asked = {prompt.name for prompt in prompts}
     boxes = np.array([a.box_xyxy for a in record.annotations if a.name in asked], dtype=np.float32)
     return look(prompted.detector, image, prompts, boxes if prompted.boxes_as_prompt else None)
-
-
-def _outcome(region: Region, seen: Look, names: Sequence[str]) -> Outcome:
-    record, labelled, found = region.record, region.labelled, seen.detections
-    columns = (found.labels.tolist(), found.scores.tolist(), found.boxes_xyxy.tolist())
-    return Outcome(
-        image=str(record.path),
-        source=labelled.name,
-        scene=labelled.scene,
-        super_category=labelled.super_category,
-        width=record.width,
-        height=record.height,
-        truth=tuple((a.name, a.box_xyxy) for a in record.annotations),
-        predictions=tuple(
-            (names[label], score, (box[0], box[1], box[2], box[3]))
-            for label, score, box in zip(*columns, strict=True)
-        ),
-        annotated=labelled.vocabulary & frozenset(names),
-    )
 
 
 def _on_plane(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:

@@ -28,9 +28,9 @@ class ColourNetwork(nn.Module):
     """
 
     def forward(self, images: Tensor, text: Tensor) -> DetectorOutput:
-        side = images.shape[-1] // STRIDE
-        means = F.avg_pool2d(images, STRIDE)  # [B, 3, side, side]
-        y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+        means = F.avg_pool2d(images, STRIDE)  # [B, 3, rows, columns]
+        rows, columns = means.shape[2:]
+        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
         corner = torch.stack([x, y], dim=-1).reshape(-1, 2).float() * STRIDE
         boxes = torch.cat([corner, corner + STRIDE], dim=1).expand(len(images), -1, -1)
         channels = means.flatten(2).transpose(1, 2)[:, :, torch.arange(len(text)) % 3]  # [B, A, K]
@@ -38,9 +38,9 @@ class ColourNetwork(nn.Module):
         return DetectorOutput(
             boxes_xyxy=boxes,
             logits=(channels - 128) / 16,
-            distance_logits=torch.zeros(len(images), side * side, 4, 2),
+            distance_logits=torch.zeros(len(images), rows * columns, 4, 2),
             anchor_points=corner + STRIDE / 2,
-            anchor_strides=torch.full((side * side,), float(STRIDE)),
+            anchor_strides=torch.full((rows * columns,), float(STRIDE)),
             prompt_scores=(red,),
             prompt_masks=((red > 0.5).float(),),
             prompts=(means,),
@@ -80,8 +80,8 @@ def colour_detector() -> Detector:
 
 @pytest.fixture
 def red_square() -> np.ndarray:
-    """512 x 256 px (half that in the input), black, red in x 128..192, y 64..128: one cell of the network."""
-    image = np.zeros((256, 512, 3), dtype=np.uint8)
+    """1024 x 256 px, half that in the input; black, red in x 128..192, y 64..128: one cell."""
+    image = np.zeros((256, 1024, 3), dtype=np.uint8)
     image[64:128, 128:192, 0] = 255
     return image
 

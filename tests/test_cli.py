@@ -159,7 +159,7 @@ def test_with_a_real_network(checkpoint: Path, folder: Path, tmp_path: Path) -> 
         assert 0 < len(entry["detections"]) <= 300
         for detection in entry["detections"]:
             x1, y1, x2, y2 = detection["box_xyxy"]
-            assert 0 <= x1 <= x2 <= 512
+            assert 0 <= x1 <= x2 <= 1024
             assert 0 <= y1 <= y2 <= 256
 
 

@@ -43,8 +43,8 @@ def coco(folder: Path, red_square: np.ndarray) -> Path:
     x1, y1, x2, y2 = SQUARE
     Image.fromarray(np.roll(red_square, 1, axis=2)).save(folder / "green.png")
     images = [
-        {"id": 4, "file_name": "green.png", "width": 512, "height": 256},
-        {"id": 2, "file_name": "b/one.png", "width": 512, "height": 256},
+        {"id": 4, "file_name": "green.png", "width": 1024, "height": 256},
+        {"id": 2, "file_name": "b/one.png", "width": 1024, "height": 256},
     ]
     box = {"id": 1, "image_id": 4, "category_id": 3, "bbox": [x1, y1, x2 - x1, y2 - y1]}
     categories = [{"id": 3, "name": "green_mark"}, {"id": 8, "name": "a red mark"}]
@@ -112,8 +112,8 @@ def test_an_lvis_file(run: Run, coco: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def build(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A build whose split has red marks, which are unseen, and green ones, which no image shows."""
-    record = ImageRecord(folder / "a/one.png", 512, 256, (Annotation("a red mark", SQUARE),), "g")
-    good = ImageRecord(folder / "b/one.png", 512, 256, (), "h")
+    record = ImageRecord(folder / "a/one.png", 1024, 256, (Annotation("a red mark", SQUARE),), "g")
+    good = ImageRecord(folder / "b/one.png", 1024, 256, (), "h")
     vocabulary = frozenset({"a red mark", "green mark"})
     train = LabelledSet("seen", "boards", "electronics", (good,), frozenset({"green mark"}))
     test = LabelledSet("tested", "wheels", "metallurgy", (record, good), vocabulary)

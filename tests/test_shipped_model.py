@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,16 @@ import torch
 
 import rtvp
 from rtvp.config import TrainConfig, load_config
+from rtvp.data.labelled import read_sources
 from rtvp.data.synthetic import DEFECT_NAMES, generate
+from rtvp.evaluate.evaluation import evaluate
 from rtvp.evaluate.threshold import MATCH_IOU
 from rtvp.losses.boxes import pairwise_iou
-from rtvp.mmio.sources import load_source, source_table
+from rtvp.measure import RtvpNamed, make_prompts, measure
 from rtvp.mmio.splits import split_by_group
 from rtvp.models.build import load_detector
 from rtvp.models.text_encoder import make_text_encoder
 from rtvp.models.weights import SHIPPED, find
-from rtvp.train.validate import validate
 
 CONFIG = Path(__file__).parent.parent / "configs" / "shipped.yaml"
 UNSEEN_SEED = 2**32  # training draws seeds below 2**31
@@ -85,13 +87,12 @@ def test_finds_defects_on_real_photographs(detector: rtvp.Detector) -> None:
     root = os.environ.get("RTVP_DATA")
     if not root or not Path(root).is_dir():
         pytest.skip("needs the folder of the public data sets: set RTVP_DATA")
-    images = {
-        name: split_by_group(load_source(Path(root), name).images)[1]
-        for name in ("fabric-hole", "garment-dirt")
-    }
-    names = {name: source_table()[name].categories for name in images}
     network, config, _ = load_detector(find(SHIPPED))
-    encoder = make_text_encoder(config.text_encoder)
-    outcomes = dict(validate(network, encoder, images, names, config.input_size))
-    assert outcomes["fabric-hole"].figures()["AP50"] > 0.8
-    assert outcomes["garment-dirt"].figures()["AP50"] > 0.2
+    named = RtvpNamed(network, make_text_encoder(config.text_encoder), config.input_size)
+    found = {}
+    for labelled in read_sources(Path(root), ("fabric-hole", "garment-dirt")):
+        _, kept = split_by_group(labelled.images, 0.2, 0)
+        outcomes = measure(named, [replace(labelled, images=kept)], make_prompts("own", ()))
+        found[labelled.name] = evaluate(outcomes).figures["AP50"]
+    assert found["fabric-hole"] > 0.8
+    assert found["garment-dirt"] > 0.2

@@ -22,10 +22,10 @@ class Prompt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """How an original image was placed in the square that the network sees: scaled, put at the top left.
+    """How an original image was placed in the input that the network sees: scaled, put at the top left.
 
-    ``x_input = x_original * scale``; the rest of the square is padding. No offset: boxes scale back by one
-    division, and a batch may mix shapes.
+    ``x_input = x_original * scale``; the rest of the input is padding. No offset: boxes scale back by one
+    division.
     """
 
     width: int  # of the original, px

@@ -151,13 +151,13 @@ def test_boxes_lie_on_what_was_painted(welds: LabelledSet, mosaic_share: float) 
 
 
 def test_boxes_follow_both_sides_of_a_shrunk_picture(tmp_path: Path) -> None:
-    """1000 x 56 px become 64 x 4, not 64 x 3.58: the sides are rounded each on its own."""
+    """1000 x 56 px become 128 x 7, not 128 x 7.17: the sides are rounded each on its own."""
     record = write_record(tmp_path / "strip.png", (1000, 56), {"crack": (0, 0, 1000, 56)})
     samples = make(make_set("strips", [record], {"crack"}), scale_range=(1.0, 1.0))
-    assert samples.pixels[0][0].shape == (4, 64, 3)
+    assert samples.pixels[0][0].shape == (7, 128, 3)
     for sample in draw(samples, 8):
         sides = sample.boxes_xyxy[0, 2:] - sample.boxes_xyxy[0, :2]
-        assert sorted(sides.tolist()) == pytest.approx([4, 64], abs=1e-3)
+        assert sorted(sides.tolist()) == pytest.approx([7, 64], abs=1e-3)
 
 
 @pytest.mark.parametrize("mosaic_share", [0.0, 1.0])
@@ -247,7 +247,8 @@ def test_defects_are_pasted_into_other_scenes(
 
 
 def test_defects_are_painted_beside_the_real_ones(welds: LabelledSet) -> None:
-    settings = replace(SETTINGS, max_size=192, painted_share=1.0, scale_range=(1.0, 1.0), turn_share=0.0)
+    # So small that nothing is cropped away.
+    settings = replace(SETTINGS, max_size=192, painted_share=1.0, scale_range=(0.6, 0.6), turn_share=0.0)
     samples = TrainingSamples([welds], settings)
     plain = TrainingSamples([welds], replace(settings, painted_share=0.0))
     assert set(DEFECT_NAMES) <= set(samples.all_names)
@@ -305,8 +306,8 @@ def test_generated_defects_of_excluded_names_are_never_shown_or_named(garments: 
 
 def test_pictures_are_kept_no_larger_than_needed(welds: LabelledSet, garments: LabelledSet) -> None:
     samples = make(welds, garments, scale_range=(0.5, 1.5))
-    assert {pixels.shape for pixels in samples.pixels[0]} == {(60, 96, 3)}
-    assert {pixels.shape for pixels in samples.pixels[1]} == {(96, 77, 3)}
+    assert {pixels.shape for pixels in samples.pixels[0]} == {(76, 121, 3)}
+    assert {pixels.shape for pixels in samples.pixels[1]} == {(100, 80, 3)}
 
 
 def test_nothing_to_train_on_is_an_error() -> None:

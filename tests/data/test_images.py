@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import struct
 import zlib
@@ -23,6 +24,7 @@ from rtvp.data.images import (
     find_images,
     letterbox,
     read_image,
+    same_shapes,
     to_batch,
     to_rgb,
 )
@@ -376,15 +378,21 @@ def test_a_damaged_picture_is_refused() -> None:
 # ---- letterbox
 
 
+def test_batches_are_of_one_shape() -> None:
+    wide, tall = torch.zeros(3, 32, 64), torch.zeros(3, 64, 32)
+    assert same_shapes([wide, tall, wide, tall, tall]) == [[0, 2], [1, 3, 4]]
+    assert same_shapes([]) == []
+
+
 def test_letterbox_places_at_the_top_left_and_pads() -> None:
     image = np.full((50, 100, 3), (10, 20, 30), dtype=np.uint8)
-    square, placement = letterbox(image, 64)
-    assert square.shape == (3, 64, 64)
-    assert square.dtype == torch.uint8
-    assert (placement.width, placement.height, placement.scale) == (100, 50, 0.64)
-    assert content_size(placement) == (64, 32)
-    assert (square[:, :32] == torch.tensor([10, 20, 30])[:, None, None]).all()
-    assert (square[:, 32:] == PAD_VALUE).all()
+    pixels, placement = letterbox(image, 160)  # 226 x 113 px would be as many; 128 is the nearest multiple
+    assert pixels.shape == (3, 128, 224)
+    assert pixels.dtype == torch.uint8
+    assert (placement.width, placement.height, placement.scale) == (100, 50, 2.24)
+    assert content_size(placement) == (224, 112)
+    assert (pixels[:, :112] == torch.tensor([10, 20, 30])[:, None, None]).all()
+    assert (pixels[:, 112:] == PAD_VALUE).all()
 
 
 def test_letterbox_leaves_a_fitting_picture_alone() -> None:
@@ -408,8 +416,27 @@ def test_letterbox_of_extreme_shapes(shape: tuple[int, int]) -> None:
     square, placement = letterbox(image, 64)
     width, height = content_size(placement)
     assert min(width, height) >= 1
-    assert max(width, height) == 64
+    assert max(width, height) == (64 if shape == (1, 1) else 128)
+    assert square.shape[1:] == (-(-height // 32) * 32, -(-width // 32) * 32)
     assert (square[:, :height, :width] == 7).all()
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(
+    width=st.integers(1, 5000), height=st.integers(1, 5000), size=st.sampled_from([64, 160, 320, 384, 640])
+)
+def test_the_input_has_the_pixels_of_a_square(width: int, height: int, size: int) -> None:
+    pixels, placement = letterbox(np.zeros((height, width, 3), np.uint8), size)
+    rows, columns = pixels.shape[1:]
+    assert rows % 32 == columns % 32 == 0
+    assert max(rows, columns) <= 2 * size
+    if max(width, height) <= 4 * min(width, height):
+        # Half a step at most is rounded away at each side.
+        assert (math.sqrt(rows * columns) - size) <= 24
+    shown_width, shown_height = content_size(placement)
+    assert columns - 32 < shown_width <= columns and rows - 32 < shown_height <= rows
+    if width == height:
+        assert (rows, columns) == (size, size)
 
 
 @settings(max_examples=30, deadline=None, database=None)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from rtvp.data.images import fitting_scale
 from rtvp.data.transforms import (
     MIN_SIDE,
     MIN_VISIBLE,
@@ -123,7 +124,7 @@ def test_quarter_turns_are_as_rare_as_asked() -> None:
 def test_scale_and_place_are_in_range(seed: int, height: int, width: int) -> None:
     size = 96
     matrix = random_geometry(np.random.default_rng(seed), height, width, size, (0.7, 1.4)).astype(np.float64)
-    relative = np.sqrt(abs(np.linalg.det(matrix[:, :2]))) * max(height, width) / size
+    relative = np.sqrt(abs(np.linalg.det(matrix[:, :2]))) / fitting_scale(width, height, size)
     assert 0.7 - 1e-4 <= relative <= 1.4 + 1e-4
     corners = matrix[:, :2] @ [[0, width, 0, width], [0, 0, height, height]] + matrix[:, 2:]
     low, high = corners.min(axis=1), corners.max(axis=1)

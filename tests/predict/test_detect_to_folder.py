@@ -57,8 +57,8 @@ def test_files_and_summary(colour_detector: Detector, folder: Path, tmp_path: Pa
         p.as_posix() for p in images if p.stem != "broken"
     ]
     for entry in content["images"]:
-        assert read_image(out / entry["picture"]).shape == (256, 512, 3)
-        assert read_image(out / entry["explanation"]).shape == (256, 512, 3)
+        assert read_image(out / entry["picture"]).shape == (256, 1024, 3)
+        assert read_image(out / entry["explanation"]).shape == (256, 1024, 3)
     (problem,) = content["problems"]
     assert problem["image"].endswith("a/broken.png")
     assert "cannot read image" in problem["error"]

@@ -23,7 +23,7 @@ def test_a_square_is_found_where_it_is(colour_detector: Detector, red_square: np
     np.testing.assert_allclose(result.boxes_xyxy, [[128, 64, 192, 128]])
     assert result.boxes_xyxy.dtype == result.scores.dtype == np.float32
     assert result.labels == ["red"]
-    assert (result.width, result.height) == (512, 256)
+    assert (result.width, result.height) == (1024, 256)
     assert result.verdict == "NOT OK"
     assert result.verdict_score == result.scores[0] == pytest.approx(1 / (1 + np.exp(-127 / 16)))
     assert result.image_path is None
@@ -43,8 +43,8 @@ def test_threshold(colour_detector: Detector, red_square: np.ndarray) -> None:
     assert colour_detector.detect(image, ["red"], threshold=0.4).verdict == "NOT OK"
     assert colour_detector.detect(image, ["red"]).threshold == 0.5
     everything = colour_detector.detect(image, ["red"], threshold=0)
-    # 8 x 8 cells, of which the picture covers 8 x 4; the rest is padding.
-    assert len(everything.scores) == 32
+    # 16 x 4 cells.
+    assert len(everything.scores) == 64
     assert (np.diff(everything.scores) <= 0).all()
     assert len(everything.above(0.4).scores) == 1
     assert everything.above(0.4).threshold == 0.4
@@ -128,20 +128,20 @@ def test_images_are_streamed(colour_detector: Detector, folder: Path) -> None:
         next(results)
     late = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert late - early < 256 * 512 * 3 * 4  # four pictures of the forty
+    assert late - early < 256 * 1024 * 3 * 4  # four pictures of the forty
 
 
 def test_pixels_of_a_file_are_kept_only_on_request(colour_detector: Detector, folder: Path) -> None:
     path = folder / "a" / "one.png"
     assert colour_detector.detect(path, "red").image is None
     (kept,) = colour_detector.detect_many([path], "red", keep_images=True)
-    assert kept.image.shape == (256, 512, 3)
+    assert kept.image.shape == (256, 1024, 3)
 
 
 def test_prompt_map_lies_over_the_original(colour_detector: Detector, red_square: np.ndarray) -> None:
     assert colour_detector.detect(red_square, "red").prompt_map is None
     heat = colour_detector.detect(red_square, "red", explain=True).prompt_map
-    assert heat.shape == (256, 512)
+    assert heat.shape == (256, 1024)
     assert heat.dtype == np.float32
     assert heat.min() == 0
     assert heat.max() <= 1
@@ -204,16 +204,16 @@ def test_load_and_detect(checkpoint: Path, red_square: np.ndarray) -> None:
     result = detector.detect(red_square, "scratch, oil stain", threshold=0, explain=True)
     assert 0 < len(result.scores) <= 300
     assert (result.boxes_xyxy >= 0).all()
-    assert (result.boxes_xyxy <= [512, 256, 512, 256]).all()
+    assert (result.boxes_xyxy <= [1024, 256, 1024, 256]).all()
     assert set(result.labels) <= {"scratch", "oil stain"}
-    assert result.prompt_map.shape == (256, 512)
+    assert result.prompt_map.shape == (256, 1024)
     again = detector.detect(red_square, "scratch, oil stain", threshold=0)
     np.testing.assert_array_equal(result.scores, again.scores)
 
 
 def test_load_takes_another_size(checkpoint: Path, red_square: np.ndarray) -> None:
     detector = rtvp.load(checkpoint, size=96)
-    assert detector.detect(red_square, "scratch", threshold=0).boxes_xyxy.max() <= 512
+    assert detector.detect(red_square, "scratch", threshold=0).boxes_xyxy.max() <= 1024
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,14 @@ def test_save_draws_over_the_picture(colour_detector: Detector, folder: Path, tm
     result.save(tmp_path / "out" / "one.png")
     image = read_image(tmp_path / "out" / "one.png")
     np.testing.assert_array_equal(image, result.draw())
-    assert image.shape == (256, 512, 3)
+    assert image.shape == (256, 1024, 3)
     assert tuple(image[96, 160]) == (255, 0, 0)  # the defect is not painted over
     assert not (image == read_image(folder / "a" / "one.png")).all()
 
 
 def test_save_works_on_pixels(colour_detector: Detector, red_square: np.ndarray, tmp_path: Path) -> None:
     colour_detector.detect(red_square, "red").save(str(tmp_path / "one.jpg"))
-    assert read_image(tmp_path / "one.jpg").shape == (256, 512, 3)
+    assert read_image(tmp_path / "one.jpg").shape == (256, 1024, 3)
 
 
 def test_save_after_the_image_is_gone(colour_detector: Detector, folder: Path, tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_dictionary_is_plain_json(colour_detector: Detector, folder: Path) -> No
     score = pytest.approx(0.999643, abs=1e-6)
     assert content == {
         "image": path.as_posix(),
-        "width": 512,
+        "width": 1024,
         "height": 256,
         "verdict": "NOT OK",
         "verdict_score": score,

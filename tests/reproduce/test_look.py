@@ -56,7 +56,7 @@ def test_features_scores_and_attention_are_those_of_the_network(
     assert placement == seen.letterbox
     for kept, level in zip(seen.scores, alone, strict=True):
         torch.testing.assert_close(kept, level)
-    assert [level.shape for level in seen.attention] == [(12, 12), (6, 6), (3, 3)]
+    assert [level.shape for level in seen.attention] == [(8, 12), (4, 6), (2, 3)]
     assert all(0 < float(level.min()) <= float(level.max()) < 1 for level in seen.attention)
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from rtvp.data.collate import Collator
 from rtvp.data.cut_paste import CutOut, cut_out, paste
 from rtvp.data.generated import GeneratedSamples
-from rtvp.data.images import read_image
+from rtvp.data.images import fitting_scale, read_image
 from rtvp.data.labelled import LabelledSet
 from rtvp.data.mosaic import mosaic
 from rtvp.data.training_sample import GENERIC_NAME, Sample
@@ -99,8 +99,8 @@ class TrainingSamples:
         self.excluded = excluded
         self.generated = GeneratedSamples(excluded, settings.attribute_words)
         self._check()
-        longest = int(settings.max_size * settings.scale_range[1])
-        self.pixels = [[_read_small(record, longest) for record in own.images] for own in self.sets]
+        largest = int(settings.max_size * settings.scale_range[1])
+        self.pixels = [[_read_small(record, largest) for record in own.images] for own in self.sets]
         self._good = [[i for i, r in enumerate(own.images) if not r.annotations] for own in self.sets]
         self._weights = _weights([len(own.images) for own in self.sets], settings.balance)
         self._good_weights = _weights([len(own) for own in self._good], settings.balance)
@@ -269,11 +269,12 @@ def _weights(counts: Sequence[int], balance: float) -> NDArray[np.float64]:
     return weights / max(weights.sum(), 1e-9) if len(weights) else weights
 
 
-def _read_small(record: ImageRecord, longest: int) -> NDArray[np.uint8]:
+def _read_small(record: ImageRecord, size: int) -> NDArray[np.uint8]:
+    """No larger than it is ever drawn for inputs of ``size`` px."""
     image = read_image(record.path)
-    scale = longest / max(image.shape[:2])
+    height, width = image.shape[:2]
+    scale = fitting_scale(width, height, size)
     if scale < 1:
-        height, width = image.shape[:2]
         small = (max(1, round(width * scale)), max(1, round(height * scale)))
         image = cv2.resize(image, small, interpolation=cv2.INTER_AREA).astype(np.uint8)
     return image

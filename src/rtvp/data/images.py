@@ -15,6 +15,7 @@ The rules, for every caller (detect, train, evaluate):
 from __future__ import annotations
 
 import glob
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -43,6 +44,8 @@ SUFFIXES = (
 MAX_PIXELS = 150_000_000  # a larger picture is refused before it is decoded: 450 MB as RGB
 BIT_DEPTHS = (8, 10, 12, 14, 16, 24, 32)
 PAD_VALUE = 114
+INPUT_STEP = 32  # px: the coarsest stride; sides of the network input are multiples of it
+MAX_STRETCH = 2.0  # the longest side of an input, relative to the side of a square one
 WHITE = (255, 255, 255, 255)
 
 
@@ -100,29 +103,43 @@ def to_rgb(image: ImageSource) -> RGBArray:
 
 
 def letterbox(image: RGBArray, size: int) -> tuple[Tensor, Letterbox]:
-    """Scale the longest side to ``size`` px, keep the aspect, pad right and bottom with ``PAD_VALUE``.
+    """Scale to the pixels of a square of side ``size``, keep the aspect, pad the little that is left over.
+
+    The input has the shape of the picture, as nearly as multiples of 32 px allow. In a square as long as
+    itself, a plank would be looked at through a third of the input, the rest being padding.
 
     Args:
         image: [H, W, 3] uint8 RGB.
-        size: side of the square, px.
+        size: side, px, of the input of a square picture.
 
     Returns:
-        [3, size, size] uint8 RGB, and the placement, which leads boxes back to the original.
+        [3, H, W] uint8 RGB, padded at the right and bottom with ``PAD_VALUE``, and the placement, which leads
+        boxes back to the original. Sides are multiples of 32, at most ``MAX_STRETCH`` times ``size``.
     """
     height, width = image.shape[:2]
-    placement = Letterbox(width, height, size / max(height, width))
+    wished = fitting_scale(width, height, size)
+    # To the nearest multiple and not up to the next: what is padded costs as much as what is looked at.
+    steps = [max(1, round(side * wished / INPUT_STEP)) for side in (width, height)]
+    scale = min(INPUT_STEP * count / side for count, side in zip(steps, (width, height), strict=True))
+    placement = Letterbox(width, height, scale)
     new_width, new_height = content_size(placement)
     if (new_width, new_height) != (width, height):
         # Averaging over the source pixels keeps thin defects that plain interpolation would step over.
         method = cv2.INTER_AREA if placement.scale < 1 else cv2.INTER_LINEAR
         image = np.asarray(cv2.resize(image, (new_width, new_height), interpolation=method), dtype=np.uint8)
-    square = np.full((size, size, 3), PAD_VALUE, dtype=np.uint8)
-    square[:new_height, :new_width] = image
-    return torch.from_numpy(square).permute(2, 0, 1).contiguous(), placement
+    input_height, input_width = (-(-side // INPUT_STEP) * INPUT_STEP for side in (new_height, new_width))
+    padded = np.full((input_height, input_width, 3), PAD_VALUE, dtype=np.uint8)
+    padded[:new_height, :new_width] = image
+    return torch.from_numpy(padded).permute(2, 0, 1).contiguous(), placement
+
+
+def fitting_scale(width: int, height: int, size: int) -> float:
+    """The scale at which a picture has the pixels of a square of side ``size``; very long ones get less."""
+    return min(size / math.sqrt(width * height), MAX_STRETCH * size / max(width, height))
 
 
 def content_size(placement: Letterbox) -> tuple[int, int]:
-    """Width and height, px, that the picture takes up at the top left of the square; the rest is padding."""
+    """Width and height, px, that the picture takes up at the top left of the input; the rest is padding."""
     width, height = round(placement.width * placement.scale), round(placement.height * placement.scale)
     return max(1, width), max(1, height)
 
@@ -130,6 +147,14 @@ def content_size(placement: Letterbox) -> tuple[int, int]:
 def to_batch(images: Sequence[Tensor], device: torch.device | str = "cpu") -> Tensor:
     """B images [3, H, W] uint8 of one size to [B, 3, H, W] float32 in 0..255 on ``device``."""
     return torch.stack(list(images)).to(device).float()  # bytes cross to the device, a quarter of the floats
+
+
+def same_shapes(images: Sequence[Tensor]) -> list[list[int]]:
+    """Which images can form a batch: their indices, by shape, in order of the first of each."""
+    by_shape: dict[torch.Size, list[int]] = {}
+    for index, image in enumerate(images):
+        by_shape.setdefault(image.shape, []).append(index)
+    return list(by_shape.values())
 
 
 def find_images(sources: Sequence[str | os.PathLike[str]], skip: Path | None = None) -> list[Path]:

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-PAD_VALUE = 114  # as in the letterbox of `rtvp.data.images`
+from rtvp.data.images import PAD_VALUE, fitting_scale
+
 MIN_SIDE = 3.0  # px; smaller boxes after the warp are dropped
 MIN_VISIBLE = 0.4  # share of a box that must remain in the picture
 
@@ -35,11 +36,12 @@ def random_geometry(
     """A random 2x3 affine map from the original to a square of ``size`` px.
 
     Mirrored in half of the cases; turned by a random number of quarter turns in ``turn_share`` of them;
-    scaled relative to fitting the longest side into the square; and placed: the picture lies anywhere in the
-    square, or the square anywhere in the picture.
+    scaled relative to the size at which it is detected in (`rtvp.data.images.letterbox`); and placed: along
+    each side the picture lies anywhere in the square, or the square anywhere in the picture.
     """
-    fit = size / max(height, width)
-    scale = fit * float(np.exp(rng.uniform(np.log(scale_range[0]), np.log(scale_range[1]))))
+    scale = fitting_scale(width, height, size) * float(
+        np.exp(rng.uniform(np.log(scale_range[0]), np.log(scale_range[1])))
+    )
     turn = _QUARTER_TURNS[rng.integers(4) if rng.random() < turn_share else 0]
     if rng.random() < 0.5:
         turn = turn @ np.array([[-1.0, 0.0], [0.0, 1.0]])

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rtvp.data.images import letterbox, to_batch
+from rtvp.data.images import letterbox, same_shapes, to_batch
 from rtvp.models.expert import Expert
 from rtvp.models.postprocess import postprocess
 from rtvp.models.text_encoder import EmbeddingCache, TextEncoder, embed_prompts
@@ -44,7 +44,7 @@ class RtvpNamed:
     """The RTVP detector, and any other network that reads text embeddings.
 
     Args:
-        detector: in eval mode, on ``device``; images [B, 3, S, S] and text [K, D] to `DetectorOutput`.
+        detector: in eval mode, on ``device``; images [B, 3, H, W] and text [K, D] to `DetectorOutput`.
         encoder: gives the text embeddings.
         size: side S of the network input, px.
         device: of the detector.
@@ -131,4 +131,9 @@ def _detect(
 ) -> list[Detections]:
     """The one way from pictures to detections: letterbox, network, postprocess."""
     inputs, letterboxes = zip(*(letterbox(image, size) for image in images), strict=True)
-    return postprocess(forward(to_batch(inputs, device)), letterboxes, SCORE_FLOOR)
+    found: dict[int, Detections] = {}
+    for indices in same_shapes(inputs):
+        output = forward(to_batch([inputs[index] for index in indices], device))
+        placements = [letterboxes[index] for index in indices]
+        found.update(zip(indices, postprocess(output, placements, SCORE_FLOOR), strict=True))
+    return [found[index] for index in range(len(images))]

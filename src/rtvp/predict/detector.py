@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rtvp.config import DetectorConfig
-from rtvp.data.images import ImageSource, RGBArray, letterbox, to_batch, to_rgb
+from rtvp.data.images import ImageSource, RGBArray, letterbox, same_shapes, to_batch, to_rgb
 from rtvp.data.prompts import parse_prompts
 from rtvp.errors import RtvpError
 from rtvp.models.build import load_detector
@@ -139,28 +139,31 @@ class Detector:
         while chunk := list(islice(remaining, batch)):
             read = [_read(image, self.size, keep_images) for image in chunk]
             placed = [entry for entry in read if isinstance(entry, _Placed)]
-            results = iter(self._detect_placed(placed, names, text, threshold, explain))
+            results: dict[int, Result] = {}
+            for indices in same_shapes([image.pixels for image in placed]):
+                together = [placed[index] for index in indices]
+                found = self._detect_placed(together, names, text, threshold, explain)
+                results.update(zip(indices, found, strict=True))
+            in_order = (results[index] for index in range(len(placed)))
             for entry in read:
-                yield entry if isinstance(entry, ImageProblem) else next(results)
+                yield entry if isinstance(entry, ImageProblem) else next(in_order)
 
     @torch.inference_mode()
     def _detect_placed(
         self, images: list[_Placed], names: tuple[str, ...], text: Tensor, threshold: float, explain: bool
     ) -> list[Result]:
-        if not images:
-            return []
         letterboxes = [image.letterbox for image in images]
+        pixels = to_batch([image.pixels for image in images], self.device)
         try:
-            output: DetectorOutput = self.network(
-                to_batch([image.pixels for image in images], self.device), text
-            )
+            output: DetectorOutput = self.network(pixels, text)
         except torch.OutOfMemoryError as error:
             raise RtvpError(
                 "the GPU has too little memory: take a smaller batch or size, or the CPU"
             ) from error
         # Threshold 0, because the verdict's score is that of the best detection, however low.
         found = postprocess(output, letterboxes, score_threshold=0.0)
-        maps = prompt_maps(output, letterboxes, self.size) if explain else [None] * len(images)
+        shape = (pixels.shape[2], pixels.shape[3])
+        maps = prompt_maps(output, letterboxes, shape) if explain else [None] * len(images)
         return [
             _to_result(image, names, detections, heat).above(threshold)
             for image, detections, heat in zip(images, found, maps, strict=True)
@@ -214,7 +217,7 @@ def checked_threshold(threshold: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """An image as the network sees it: ``pixels`` [3, S, S] uint8."""
+    """An image as the network sees it: ``pixels`` [3, H, W] uint8."""
 
     path: Path | None
     pixels: Tensor

@@ -16,21 +16,21 @@ from rtvp.types import DetectorOutput, Letterbox
 
 
 def prompt_maps(
-    output: DetectorOutput, letterboxes: Sequence[Letterbox], size: int
+    output: DetectorOutput, letterboxes: Sequence[Letterbox], shape: tuple[int, int]
 ) -> list[npt.NDArray[np.float32]]:
     """The uncertainty score (Eq. 4-5) where the sparse sampling (Eq. 6) kept the cell, best of all levels.
 
     Args:
         output: predictions for B images, with prompt scores and masks.
         letterboxes: B placements of the originals in the input.
-        size: side of the input, px.
+        shape: height and width of the input, px.
 
     Returns:
         B maps [height, width] float32 in [0, 1], over the originals.
     """
     kept = [score * mask for score, mask in zip(output.prompt_scores, output.prompt_masks, strict=True)]
-    levels = [F.interpolate(level, size=(size, size), mode="bilinear") for level in kept]
-    best = torch.stack(levels).amax(dim=0)[:, 0]  # [B, S, S]
+    levels = [F.interpolate(level, size=shape, mode="bilinear") for level in kept]
+    best = torch.stack(levels).amax(dim=0)[:, 0]  # [B, H, W]
     return [_over_original(heat, placement) for heat, placement in zip(best, letterboxes, strict=True)]
 
 

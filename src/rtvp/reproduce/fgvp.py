@@ -16,7 +16,7 @@ from rtvp.measure import NamedDetector
 from rtvp.mmio.converters.rle import decode_counts, parse_counts
 from rtvp.mmio.schema import ImageRecord
 from rtvp.predict import Detector
-from rtvp.reproduce.look import RGBArray, uncertainty
+from rtvp.reproduce.look import RGBArray, rtvp_network, uncertainty
 from rtvp.types import Detections, Prompt
 
 Mask: TypeAlias = NDArray[np.bool_]  # [H, W]
@@ -80,9 +80,10 @@ def prompted_regions(detector: Detector) -> RegionFinder:
 
     def find(image: RGBArray) -> Mask:
         scores, placement = uncertainty(detector, image)
-        levels = [_over_input(level, detector.size) for level in scores]
         width, height = content_size(placement)
-        heat = np.mean(levels, axis=0)[:height, :width]
+        finest = rtvp_network(detector).strides[0]
+        shape = (scores[0].shape[0] * finest, scores[0].shape[1] * finest)
+        heat = np.mean([_over_input(level, shape) for level in scores], axis=0)[:height, :width]
         heat = cv2.GaussianBlur(heat, (0, 0), SMOOTHING_SHARE * detector.size)
         grey = cv2.normalize(heat, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)  # type: ignore[call-overload]
         _, region = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
@@ -105,5 +106,5 @@ def labelled_region(record: ImageRecord) -> Mask:
     return region
 
 
-def _over_input(level: Tensor, size: int) -> NDArray[np.float32]:
-    return np.asarray(cv2.resize(level.float().cpu().numpy(), (size, size)), dtype=np.float32)
+def _over_input(level: Tensor, shape: tuple[int, int]) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(level.float().cpu().numpy(), shape[::-1]), dtype=np.float32)

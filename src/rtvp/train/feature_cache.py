@@ -18,7 +18,7 @@ from rtvp.models.image_encoder.base import ImageEncoder
 from rtvp.terminal import make_progress
 from rtvp.train.loop import end_with_parent
 
-FORMAT = "rtvp-features-1"
+FORMAT = "rtvp-features-2"
 LARGEST = 65504.0  # of float16
 CHUNK = 16  # pictures encoded together, and at most lost when the filling is killed
 

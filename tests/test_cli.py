@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import rtvp
 from rtvp.cli import main
@@ -139,6 +140,19 @@ def test_coco(detect: Callable[..., tuple[int, Path]], folder: Path, tmp_path: P
     assert {path.name for path in out.iterdir()} == {"one.png", "detections.json", "predictions.json"}
 
 
+def test_tiles(detect: Callable[..., tuple[int, Path]], tmp_path: Path) -> None:
+    """A defect of 64 px in 2048: too small in the whole, found in tiles."""
+    image = np.zeros((2048, 2048, 3), np.uint8)
+    image[1024:1088, 512:576, 0] = 255
+    Image.fromarray(image).save(tmp_path / "large.png")
+    found = {}
+    for name, more in (("whole", []), ("tiles", ["--tile", "256"])):
+        code, out = detect(tmp_path / "large.png", "--prompts", "red", *more)
+        content = json.loads((out / "detections.json").read_text())
+        found[name] = (code, content["tile"], len(content["images"][0]["detections"]) > 0)
+    assert found == {"whole": (0, None, False), "tiles": (0, 256, True)}
+
+
 def test_with_a_real_network(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
     arguments = [
         folder / "b",
@@ -196,6 +210,7 @@ def test_with_a_real_network(checkpoint: Path, folder: Path, tmp_path: Path) -> 
         (["{one}", "--prompts", "a", "--threshold", "high"], "Invalid value for '--threshold'"),
         (["{one}", "--prompts", "a", "--batch", "0"], "batch: expected at least 1, got 0"),
         (["{one}", "--prompts", "a", "--size", "100"], "size: expected a positive multiple of 32, got 100"),
+        (["{one}", "--prompts", "a", "--tile", "large"], "tile: expected auto, or a side in px such as 640"),
         (["{one}", "--prompts", "a", "--size", "-32"], "size: expected a positive multiple of 32, got -32"),
         (["{one}", "--prompts", "a", "--device", "tpu"], "device: expected cpu or cuda, got 'tpu'"),
         (["{one}", "--prompts", "a", "--weights", "{gone}"], "no checkpoint at"),

@@ -73,6 +73,13 @@ def test_a_coco_file(run: Run, coco: Path, tmp_path: Path) -> None:
     assert "2 images, 1 good; 1 boxes; at the threshold 0.500: precision 100.0, recall 100.0" in printed
 
 
+def test_tiles_are_told(run: Run, coco: Path, tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    run("--coco", coco, "--images", coco.parent, "--tile", 128, "--json", out)
+    assert figures(out)["tile"] == "128"
+    assert figures(out)["figures"]["AP50"] > 0
+
+
 def test_the_generic_prompt(run: Run, coco: Path, tmp_path: Path) -> None:
     """The only prompt is now the first one, which the network takes for red."""
     out = tmp_path / "figures.json"

@@ -116,7 +116,13 @@ def detect(
         int | None,
         typer.Option(help="Side of the network input, px, a multiple of 32; the model's own if left out."),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Checkpoint; the shipped model if left out.")] = None,
+    tile: Annotated[
+        str | None,
+        typer.Option(help="Also look at parts of large images closer: auto, or the side of a part in px."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Checkpoint, or `open`; the shipped model if left out.")
+    ] = None,
 ) -> None:
     """Find what the prompts name; write annotated pictures and detections.json to --out.
 
@@ -135,6 +141,7 @@ def detect(
             threshold=threshold,
             batch=batch,
             explain=explain,
+            tile=tile,
             coco=coco_file,
             on_image=on_image,
         )

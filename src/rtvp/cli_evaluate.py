@@ -84,7 +84,9 @@ def evaluate_command(
     coco: Annotated[Path | None, typer.Option(help="COCO file of the labels, in place of a build.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the images that --coco names.")] = None,
     lvis: Annotated[bool, typer.Option("--lvis", help="--coco is an LVIS file.")] = False,
-    weights: Annotated[Path | None, typer.Option(help="Checkpoint; the shipped model if left out.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Checkpoint, or `open`; the shipped model if left out.")
+    ] = None,
     results: Annotated[
         Path | None, typer.Option(help="Evaluate these COCO results of --coco; no model is run.")
     ] = None,
@@ -100,6 +102,10 @@ def evaluate_command(
     batch: Annotated[int, typer.Option(min=1, help="Images that go through the network together.")] = 4,
     size: Annotated[
         int | None, typer.Option(help="Side of the network input, px; the model's own if left out.")
+    ] = None,
+    tile: Annotated[
+        str | None,
+        typer.Option(help="Also look at parts of large images closer: auto, or the side of a part in px."),
     ] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples for 95 % intervals; 0 for none.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 0,
@@ -123,12 +129,12 @@ def evaluate_command(
     else:
         from rtvp.predict import load
 
-        model = load(weights, device, size)
+        how = _How(load(weights, device, size), prompts, batch, tile)
         if benchmark is not None:
-            task = _on_build(model, benchmark, split, side, folder_of_sets(data, "--data"), prompts, batch)
+            task = _on_build(how, benchmark, split, side, folder_of_sets(data, "--data"))
         else:
             assert coco is not None and images is not None
-            task = _on_coco(model, coco, images, lvis, prompts, batch)
+            task = _on_coco(how, coco, images, lvis)
     with _bar("resamples", bootstrap) as step:
         evaluation = evaluate(
             task.outcomes,
@@ -178,48 +184,60 @@ def _of_results(coco: Path, results: Path, lvis: bool) -> _Task:
     return _Task(with_results(labels, results), about, None, frequencies=labels.frequencies)
 
 
-def _on_coco(model: Detector, coco: Path, images: Path, lvis: bool, prompts: Prompts, batch: int) -> _Task:
+@dataclass(frozen=True)
+class _How:
+    """A model and how it is asked."""
+
+    model: Detector
+    prompts: Prompts
+    batch: int
+    tile: str | None
+
+    def named(self) -> NamedDetector:
+        from rtvp.measure import RtvpNamed
+        from rtvp.tiling import Tiling
+
+        model, tiling = self.model, Tiling.of(self.tile)
+        return RtvpNamed(
+            model.network, model.text_encoder, model.size, model.device, model.name, model.cache, tiling
+        )
+
+    def about(self) -> dict[str, Any]:
+        model = self.model
+        asked = {"model": model.name, "input_size": model.size, "prompts": self.prompts.value}
+        return asked | ({"tile": self.tile} if self.tile else {})
+
+
+def _on_coco(how: _How, coco: Path, images: Path, lvis: bool) -> _Task:
     from rtvp.data.dataset import GENERIC_NAME
     from rtvp.evaluate.coco_labels import read_labels
     from rtvp.measure import measure_labels
     from rtvp.types import Prompt
 
-    if prompts is Prompts.unseen:
+    if how.prompts is Prompts.unseen:
         raise RtvpError("--prompts unseen: a COCO file does not say what is unseen: give --benchmark BUILD")
     labels = read_labels(coco, images, lvis=lvis)
-    names = [GENERIC_NAME] if prompts is Prompts.generic else labels.names
+    names = [GENERIC_NAME] if how.prompts is Prompts.generic else labels.names
     with _bar("images", len(labels.outcomes)) as step:
-        outcomes = measure_labels(_named(model), labels.outcomes, [Prompt(n) for n in names], batch, step)
-    about = {"labels": str(coco), **_about(model, prompts)}
-    return _Task(outcomes, about, model.threshold, frequencies=labels.frequencies)
+        outcomes = measure_labels(how.named(), labels.outcomes, [Prompt(n) for n in names], how.batch, step)
+    about = {"labels": str(coco), **how.about()}
+    return _Task(outcomes, about, how.model.threshold, frequencies=labels.frequencies)
 
 
-def _on_build(
-    model: Detector, build: Path, split: str, side: Side, root: Path, prompts: Prompts, batch: int
-) -> _Task:
+def _on_build(how: _How, build: Path, split: str, side: Side, root: Path) -> _Task:
     from rtvp.data.labelled import read_split_sets
     from rtvp.measure import make_prompts, measure
 
     parts = read_split_sets(build, root, split)
     sets = parts.test if side is Side.test else parts.train
-    if prompts is Prompts.unseen and not parts.unseen:
+    if how.prompts is Prompts.unseen and not parts.unseen:
         raise RtvpError(f"--prompts unseen: the split {split} has no unseen names: take another --split")
     names = {name for each in (*parts.train, *parts.test) for name in each.vocabulary}
-    asked = make_prompts(prompts.value, names, parts.unseen)
+    asked = make_prompts(how.prompts.value, names, parts.unseen)
     with _bar("images", sum(len(each.images) for each in sets)) as step:
-        outcomes = measure(_named(model), sets, asked, batch, step)
-    about = {"split": split, "side": side.value, "data_digest": parts.digest, **_about(model, prompts)}
-    return _Task(outcomes, about, model.threshold, parts.seen, parts.unseen)
-
-
-def _named(model: Detector) -> NamedDetector:
-    from rtvp.measure import RtvpNamed
-
-    return RtvpNamed(model.network, model.text_encoder, model.size, model.device, model.name, model.cache)
-
-
-def _about(model: Detector, prompts: Prompts) -> dict[str, Any]:
-    return {"model": model.name, "input_size": model.size, "prompts": prompts.value}
+        outcomes = measure(how.named(), sets, asked, how.batch, step)
+    about = {"split": split, "side": side.value, "data_digest": parts.digest, **how.about()}
+    return _Task(outcomes, about, how.model.threshold, parts.seen, parts.unseen)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def train_command(
         "rtvp-run"
     ),
     start: Annotated[
-        str | None, typer.Option("--from", help="Fine-tune this checkpoint, or the one that is `shipped`.")
+        str | None, typer.Option("--from", help="Fine-tune this checkpoint, or `shipped`, or `open`.")
     ] = None,
     images: Annotated[
         Path | None,

@@ -323,6 +323,15 @@ def test_a_checkpoint_is_trained_on(finished: Path, train: Train, tmp_path: Path
     assert frozen and all(torch.equal(later[name], first[name]) for name in frozen)
 
 
+def test_a_checkpoint_without_contrast_starts_a_detector_with_it(
+    finished: Path, train: Train, tmp_path: Path
+) -> None:
+    start = str(finished / "detector.safetensors")
+    changes = {"start_from": start, "detector.contrast": True, "expert": None}
+    _, config, _ = load_detector(train(tmp_path / "run", changes))
+    assert config.contrast
+
+
 def test_a_checkpoint_of_another_detector_is_refused(finished: Path, train: Train, tmp_path: Path) -> None:
     start = str(finished / "detector.safetensors")
     with pytest.raises(RtvpError, match="start_from: expected a checkpoint of the configured detector"):

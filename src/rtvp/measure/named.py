@@ -14,6 +14,7 @@ from rtvp.data.images import letterbox, same_shapes, to_batch
 from rtvp.models.expert import Expert
 from rtvp.models.postprocess import postprocess
 from rtvp.models.text_encoder import EmbeddingCache, TextEncoder, embed_prompts
+from rtvp.tiling import Tiling, look_closer
 from rtvp.types import Detections, DetectorOutput, Prompt
 
 SCORE_FLOOR = 0.001  # average precision needs the low scores too
@@ -50,6 +51,7 @@ class RtvpNamed:
         device: of the detector.
         name: for tables.
         cache: keeps text embeddings between runs.
+        tiling: also look at parts of each image closer.
     """
 
     def __init__(
@@ -60,8 +62,10 @@ class RtvpNamed:
         device: torch.device | str = "cpu",
         name: str = "rtvp",
         cache: EmbeddingCache | None = None,
+        tiling: Tiling | None = None,
     ) -> None:
         self.name = name
+        self._tiling = tiling
         self._detector, self._encoder, self._size, self._device = detector, encoder, size, device
         self._cache = cache
         self._embedded: tuple[tuple[Prompt, ...], Tensor] | None = None
@@ -69,7 +73,12 @@ class RtvpNamed:
     def detect(self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[Prompt]) -> list[Detections]:
         """See `NamedDetector`."""
         text = self._embed(tuple(prompts))
-        return _detect(images, self._size, self._device, lambda pixels: self._detector(pixels, text))
+
+        def forward(pixels: Tensor) -> DetectorOutput:
+            found: DetectorOutput = self._detector(pixels, text)
+            return found
+
+        return _detect(images, self._size, self._device, forward, self._tiling)
 
     def _embed(self, prompts: tuple[Prompt, ...]) -> Tensor:
         # The prompts of one batch are nearly always those of the one before.
@@ -128,12 +137,19 @@ def _detect(
     size: int,
     device: torch.device | str,
     forward: Callable[[Tensor], DetectorOutput],
+    tiling: Tiling | None = None,
 ) -> list[Detections]:
-    """The one way from pictures to detections: letterbox, network, postprocess."""
+    """The one way from pictures to detections: letterbox, network, postprocess, and perhaps tiles."""
     inputs, letterboxes = zip(*(letterbox(image, size) for image in images), strict=True)
     found: dict[int, Detections] = {}
     for indices in same_shapes(inputs):
         output = forward(to_batch([inputs[index] for index in indices], device))
         placements = [letterboxes[index] for index in indices]
         found.update(zip(indices, postprocess(output, placements, SCORE_FLOOR), strict=True))
-    return [found[index] for index in range(len(images))]
+    whole = [found[index] for index in range(len(images))]
+    if tiling is None:
+        return whole
+    return [
+        look_closer(image, own, forward, size, tiling, device)
+        for image, own in zip(images, whole, strict=True)
+    ]

@@ -14,6 +14,7 @@ from rtvp.errors import RtvpError
 from rtvp.files import replacing
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.eight_bit import from_eight_bits, to_eight_bits
+from rtvp.models.feature_pyramid import LateralFeaturePyramid
 from rtvp.models.image_encoder import IMAGE_ENCODERS
 
 FORMAT = "rtvp-detector-1"
@@ -32,6 +33,33 @@ def build_detector(config: DetectorConfig) -> RTVPDetector:
     if config.image_encoder.frozen:
         encoder.freeze()
     return RTVPDetector(encoder, config)
+
+
+def with_contrast(detector: RTVPDetector, config: DetectorConfig) -> RTVPDetector:
+    """The same detector with ``config.contrast``: what that adds to the input has weight 0 at first.
+
+    Args:
+        detector: built from ``config`` with ``contrast`` off.
+        config: of the result.
+
+    Returns:
+        A detector that computes the same, in training mode.
+
+    Raises:
+        RtvpError: its pyramid is not one of lateral levels, each of which reads one map of the encoder.
+    """
+    if not isinstance(detector.pyramid, LateralFeaturePyramid):
+        kind = type(detector.pyramid).__name__
+        raise RtvpError(f"contrast can be added to a LateralFeaturePyramid, not to a {kind}: train anew")
+    wider = build_detector(config)
+    weights = detector.state_dict()
+    for name, tensor in wider.state_dict().items():
+        known = weights[name]
+        if known.shape != tensor.shape:
+            weights[name] = torch.zeros_like(tensor)
+            weights[name][tuple(slice(side) for side in known.shape)] = known
+    wider.load_state_dict(weights)
+    return wider
 
 
 def save_detector(

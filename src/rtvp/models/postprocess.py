@@ -71,9 +71,21 @@ def suppress(boxes_xyxy: Tensor, labels: Tensor, iou_threshold: float) -> Tensor
     Returns:
         [M] int64 indices of the kept boxes, rising.
     """
-    overlap = (pairwise_iou(boxes_xyxy, boxes_xyxy) > iou_threshold) & (labels[:, None] == labels[None, :])
-    rows = overlap.numpy()
-    alive = torch.ones(len(boxes_xyxy), dtype=torch.bool).numpy()
+    overlap = pairwise_iou(boxes_xyxy, boxes_xyxy) > iou_threshold
+    return keep_best(overlap & (labels[:, None] == labels[None, :]))
+
+
+def keep_best(rivals: Tensor) -> Tensor:
+    """Who is left if each one that is left itself removes all its later rivals.
+
+    Args:
+        rivals: [N, N] bool, best first.
+
+    Returns:
+        [M] int64 indices, rising.
+    """
+    rows = rivals.numpy()
+    alive = torch.ones(len(rows), dtype=torch.bool).numpy()
     for i in range(len(alive)):
         if alive[i]:
             alive[i + 1 :] &= ~rows[i, i + 1 :]

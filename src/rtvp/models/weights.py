@@ -1,6 +1,6 @@
 """The store of weight files: what exists, where it is kept, how it is fetched and checked.
 
-Fetched files live in ``weights_home()``; the shipped model lies in the package. Here they are bytes, no more.
+Fetched files live in ``weights_home()``; the shipped models lie in the package. Here they are bytes, no more.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ import platformdirs
 from rtvp.errors import RtvpError
 
 SHIPPED = "rtvp-lite0"
+SHIPPED_MODELS = {
+    SHIPPED: "the whole detector, needs no other vision weights; trained on sets of mixed terms",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +101,23 @@ def is_offline(flag: bool = False) -> bool:
 
 
 def list_weights() -> tuple[WeightFile, ...]:
-    """Every file of weights there is: the shipped model first.
+    """Every file of weights there is: the shipped models first.
 
     Raises:
-        RtvpError: the installed package lacks its shipped model.
+        RtvpError: the installed package lacks a shipped model.
     """
-    return (_shipped_weight(), *KNOWN_WEIGHTS.values())
+    return (*map(_shipped_weight, SHIPPED_MODELS), *KNOWN_WEIGHTS.values())
+
+
+def find_checkpoint(weights: str | os.PathLike[str] | None) -> Path:
+    """Path of a detector: of a shipped one by its name, None for the first of them, or of a user's own file.
+
+    Raises:
+        RtvpError: a shipped model is missing or damaged.
+    """
+    if weights is None:
+        return find(SHIPPED)
+    return find(str(weights)) if str(weights) in SHIPPED_MODELS else Path(weights)
 
 
 def find(name: str) -> Path:
@@ -123,7 +137,7 @@ def verify() -> list[WeightCheck]:
     """Check every file of weights by size and hash.
 
     Raises:
-        RtvpError: the installed package lacks its shipped model.
+        RtvpError: the installed package lacks a shipped model.
     """
     return [_check(weight) for weight in list_weights()]
 
@@ -197,10 +211,11 @@ def sha256_of(path: Path) -> str:
 
 
 def _weight(name: str) -> WeightFile:
-    if name == SHIPPED:
-        return _shipped_weight()
+    if name in SHIPPED_MODELS:
+        return _shipped_weight(name)
     if name not in KNOWN_WEIGHTS:
-        raise RtvpError(f"weights: expected one of {', '.join((SHIPPED, *KNOWN_WEIGHTS))}, got {name!r:.80}")
+        known = ", ".join((*SHIPPED_MODELS, *KNOWN_WEIGHTS))
+        raise RtvpError(f"weights: expected one of {known}, got {name!r:.80}")
     return KNOWN_WEIGHTS[name]
 
 
@@ -208,34 +223,34 @@ def _shipped_folder() -> Path:
     return Path(str(files("rtvp") / "shipped"))
 
 
-def _shipped_weight() -> WeightFile:
-    path = _shipped_folder() / f"{SHIPPED}.json"
+def _shipped_weight(name: str) -> WeightFile:
+    path = _shipped_folder() / f"{name}.json"
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         size, sha256 = int(facts["size"]), str(facts["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RtvpError(f"weights {SHIPPED}: cannot read {path}; reinstall the package rtvp") from error
+        raise RtvpError(f"weights {name}: cannot read {path}; reinstall the package rtvp") from error
     return WeightFile(
-        name=SHIPPED,
-        filename=f"{SHIPPED}.safetensors",
+        name=name,
+        filename=f"{name}.safetensors",
         urls=(),
         size=size,
         sha256=sha256,
         licence="Apache-2.0",
         source="shipped in the package rtvp",
-        note="the whole detector, needs no other vision weights",
+        note=SHIPPED_MODELS[name],
     )
 
 
 def _path(weight: WeightFile) -> Path:
-    return (_shipped_folder() if weight.name == SHIPPED else weights_home()) / weight.filename
+    return (_shipped_folder() if weight.name in SHIPPED_MODELS else weights_home()) / weight.filename
 
 
 def _check(weight: WeightFile) -> WeightCheck:
     if not weight.sha256:
         return WeightCheck(weight, "by hand", weight.note)
     path = _path(weight)
-    if weight.name == SHIPPED:
+    if weight.name in SHIPPED_MODELS:
         advice = "reinstall the package rtvp"
     else:
         advice = f"run `rtvp weights fetch {weight.name}`, or {_by_hand(weight)}"

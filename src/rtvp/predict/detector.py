@@ -20,9 +20,10 @@ from rtvp.errors import RtvpError
 from rtvp.models.build import load_detector
 from rtvp.models.postprocess import postprocess
 from rtvp.models.text_encoder import EmbeddingCache, TextEncoder, embed_prompts, make_text_encoder
-from rtvp.models.weights import SHIPPED, find, weights_home
+from rtvp.models.weights import find_checkpoint, weights_home
 from rtvp.predict.prompt_map import prompt_maps
 from rtvp.predict.result import ImageProblem, Result
+from rtvp.tiling import Tiling, look_closer
 from rtvp.types import Detections, DetectorOutput, Letterbox, Prompt
 
 DEFAULT_THRESHOLD = 0.25  # of a checkpoint that names none
@@ -78,13 +79,14 @@ class Detector:
         prompts: str | Sequence[str | Prompt],
         threshold: float | None = None,
         explain: bool = False,
+        tile: Tiling | int | str | None = None,
     ) -> Result:
         """Look for ``prompts`` in one image; the arguments are those of `detect_many`.
 
         Raises:
             RtvpError: the image cannot be read, or an argument is wrong.
         """
-        (result,) = self.detect_many([image], prompts, threshold=threshold, explain=explain)
+        (result,) = self.detect_many([image], prompts, threshold=threshold, explain=explain, tile=tile)
         if isinstance(result, ImageProblem):
             raise RtvpError(result.message)
         return result
@@ -97,6 +99,7 @@ class Detector:
         threshold: float | None = None,
         explain: bool = False,
         keep_images: bool = False,
+        tile: Tiling | int | str | None = None,
     ) -> Iterator[Result | ImageProblem]:
         """Look for ``prompts`` in any number of images, ``batch`` of which are in memory at a time.
 
@@ -108,6 +111,8 @@ class Detector:
             threshold: score that a detection has to exceed, in [0, 1]; the model's own if None.
             explain: also give each result its ``prompt_map``.
             keep_images: also give a result its pixels if they can be read again from a file.
+            tile: also look at parts of each image closer: ``auto``, as its size needs it; or the side of a
+                tile in px of the image. Finds smaller defects, and takes as long as so many images.
 
         Returns:
             One entry an image, in order: its result, or why it could not be read.
@@ -123,51 +128,57 @@ class Detector:
             raise RtvpError(f"model {self.name} has no visual prompt, so there is nothing to explain with")
         text = embed_prompts(wanted, self.text_encoder, self.cache).to(self.device)
         names = tuple(prompt.name for prompt in wanted)
-        return self._stream(images, names, text, batch, threshold, explain, keep_images)
+        search = _Search(names, text, batch, threshold, explain, keep_images, Tiling.of(tile))
+        return self._stream(images, search)
 
-    def _stream(
-        self,
-        images: Iterable[ImageSource],
-        names: tuple[str, ...],
-        text: Tensor,
-        batch: int,
-        threshold: float,
-        explain: bool,
-        keep_images: bool,
-    ) -> Iterator[Result | ImageProblem]:
+    def _stream(self, images: Iterable[ImageSource], search: _Search) -> Iterator[Result | ImageProblem]:
         remaining = iter(images)
-        while chunk := list(islice(remaining, batch)):
-            read = [_read(image, self.size, keep_images) for image in chunk]
+        while chunk := list(islice(remaining, search.batch)):
+            read = [_read(image, self.size, search) for image in chunk]
             placed = [entry for entry in read if isinstance(entry, _Placed)]
             results: dict[int, Result] = {}
             for indices in same_shapes([image.pixels for image in placed]):
-                together = [placed[index] for index in indices]
-                found = self._detect_placed(together, names, text, threshold, explain)
+                found = self._detect_placed([placed[index] for index in indices], search)
                 results.update(zip(indices, found, strict=True))
             in_order = (results[index] for index in range(len(placed)))
             for entry in read:
                 yield entry if isinstance(entry, ImageProblem) else next(in_order)
 
     @torch.inference_mode()
-    def _detect_placed(
-        self, images: list[_Placed], names: tuple[str, ...], text: Tensor, threshold: float, explain: bool
-    ) -> list[Result]:
+    def _detect_placed(self, images: list[_Placed], search: _Search) -> list[Result]:
         letterboxes = [image.letterbox for image in images]
         pixels = to_batch([image.pixels for image in images], self.device)
+        output = self._forward(pixels, search.text)
+        # Threshold 0, because the verdict's score is that of the best detection, however low.
+        found = postprocess(output, letterboxes, score_threshold=0.0)
+        if search.tiling is not None:
+            found = [
+                self._look_closer(image, whole, search) for image, whole in zip(images, found, strict=True)
+            ]
+        shape = (pixels.shape[2], pixels.shape[3])
+        maps = prompt_maps(output, letterboxes, shape) if search.explain else [None] * len(images)
+        return [
+            _to_result(image, search, detections, heat).above(search.threshold)
+            for image, detections, heat in zip(images, found, maps, strict=True)
+        ]
+
+    def _look_closer(self, image: _Placed, whole: Detections, search: _Search) -> Detections:
+        assert image.original is not None and search.tiling is not None
+
+        def forward(pixels: Tensor) -> DetectorOutput:
+            return self._forward(pixels, search.text)
+
+        original, tiling = image.original, search.tiling
+        return look_closer(original, whole, forward, self.size, tiling, self.device, search.batch)
+
+    def _forward(self, pixels: Tensor, text: Tensor) -> DetectorOutput:
         try:
             output: DetectorOutput = self.network(pixels, text)
         except torch.OutOfMemoryError as error:
             raise RtvpError(
                 "the GPU has too little memory: take a smaller batch or size, or the CPU"
             ) from error
-        # Threshold 0, because the verdict's score is that of the best detection, however low.
-        found = postprocess(output, letterboxes, score_threshold=0.0)
-        shape = (pixels.shape[2], pixels.shape[3])
-        maps = prompt_maps(output, letterboxes, shape) if explain else [None] * len(images)
-        return [
-            _to_result(image, names, detections, heat).above(threshold)
-            for image, detections, heat in zip(images, found, maps, strict=True)
-        ]
+        return output
 
 
 def load(
@@ -176,7 +187,8 @@ def load(
     """A ready detector, without network access.
 
     Args:
-        weights: a checkpoint written by ``rtvp train``; None for the model that comes with the package.
+        weights: a checkpoint written by ``rtvp train``, or the name of a model that comes with the package:
+            ``rtvp-lite0`` (also if None), or ``open``, trained on nothing that forbids commercial use.
         device: ``cpu`` or ``cuda``.
         size: side of the network input, px, a multiple of 32; the model's own if None.
 
@@ -184,7 +196,7 @@ def load(
         RtvpError: the checkpoint is missing or not one of RTVP, or an argument is wrong.
     """
     _check_device(device)
-    path = find(SHIPPED) if weights is None else Path(weights)
+    path = find_checkpoint(weights)
     network, config, metadata = load_detector(path)
     try:
         threshold = float(metadata.get("threshold", DEFAULT_THRESHOLD))
@@ -216,6 +228,19 @@ def checked_threshold(threshold: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class _Search:
+    """What is looked for, and how; the fields are the arguments of `Detector.detect_many`."""
+
+    names: tuple[str, ...]
+    text: Tensor
+    batch: int
+    threshold: float
+    explain: bool
+    keep_images: bool
+    tiling: Tiling | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Placed:
     """An image as the network sees it: ``pixels`` [3, H, W] uint8."""
 
@@ -225,30 +250,32 @@ class _Placed:
     original: RGBArray | None
 
 
-def _read(image: ImageSource, size: int, keep: bool) -> _Placed | ImageProblem:
+def _read(image: ImageSource, size: int, search: _Search) -> _Placed | ImageProblem:
     path = Path(image) if isinstance(image, (str, os.PathLike)) else None
     try:
         original = to_rgb(image)
     except RtvpError as error:
         return ImageProblem(path, str(error))
     pixels, placement = letterbox(original, size)
+    needed = search.keep_images or search.tiling is not None or path is None
+    return _Placed(path, pixels, placement, original if needed else None)
+
+
+def _to_result(image: _Placed, search: _Search, found: Detections, heat: np.ndarray | None) -> Result:
     # Pixels that can be read again are not kept unasked: a list of results would fill the memory.
-    return _Placed(path, pixels, placement, original if keep or path is None else None)
-
-
-def _to_result(image: _Placed, names: tuple[str, ...], found: Detections, heat: np.ndarray | None) -> Result:
+    kept = image.original if search.keep_images or image.path is None else None
     return Result(
         image_path=image.path,
         width=image.letterbox.width,
         height=image.letterbox.height,
-        names=names,
+        names=search.names,
         boxes_xyxy=found.boxes_xyxy.numpy(),
         label_indices=found.labels.numpy(),
         scores=found.scores.numpy(),
         threshold=0.0,
         verdict_score=float(found.scores[0]) if len(found.scores) else 0.0,
         prompt_map=heat,
-        image=image.original,
+        image=kept,
     )
 
 

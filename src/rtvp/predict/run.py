@@ -23,6 +23,7 @@ from rtvp.predict.outputs import (
     write_picture,
 )
 from rtvp.predict.result import ImageProblem, Result
+from rtvp.tiling import Tiling
 from rtvp.types import Prompt
 
 DETECTIONS_FORMAT = "rtvp-detections"
@@ -74,6 +75,7 @@ def detect_to_folder(
     threshold: float | None = None,
     batch: int = 1,
     explain: bool = False,
+    tile: Tiling | int | str | None = None,
     coco: CocoFile | None = None,
     on_image: Callable[[Result | ImageProblem], None] = lambda _: None,
 ) -> Summary:
@@ -87,6 +89,7 @@ def detect_to_folder(
         threshold: score that a detection has to exceed; the detector's own if None.
         batch: images that go through the network together.
         explain: also write the prompt map over each picture.
+        tile: also look at parts of each image closer, see `Detector.detect_many`.
         coco: also write ``predictions.json``, COCO results with this file's ids, whatever the threshold.
         on_image: told of every image when its files are written.
 
@@ -96,9 +99,9 @@ def detect_to_folder(
     threshold = detector.threshold if threshold is None else checked_threshold(threshold)
     pictures = _places(images, out)
     lowest = min(threshold, SCORE_FLOOR) if coco else threshold
-    results = detector.detect_many(images, prompts, batch, lowest, explain, keep_images=True)
+    results = detector.detect_many(images, prompts, batch, lowest, explain, True, tile)
     summary = Summary([prompt.name for prompt in prompts])
-    content, start = _settings(detector, threshold, prompts), time.perf_counter()
+    content, start = _settings(detector, threshold, prompts, tile), time.perf_counter()
     with ExitStack() as stack:
         predict = stack.enter_context(json_list(out / "predictions.json")) if coco else None
         for number, (picture, result) in enumerate(zip(pictures, results, strict=True)):
@@ -117,7 +120,9 @@ def detect_to_folder(
     return summary
 
 
-def _settings(detector: Detector, threshold: float, prompts: Sequence[Prompt]) -> dict[str, Any]:
+def _settings(
+    detector: Detector, threshold: float, prompts: Sequence[Prompt], tile: Tiling | int | str | None
+) -> dict[str, Any]:
     """``detections.json`` before the first image."""
     return {
         "format": DETECTIONS_FORMAT,
@@ -125,6 +130,7 @@ def _settings(detector: Detector, threshold: float, prompts: Sequence[Prompt]) -
         "rtvp_version": __version__,
         "model": detector.name,
         "input_size": detector.size,
+        "tile": None if (tiling := Tiling.of(tile)) is None else tiling.side or "auto",
         "threshold": threshold,
         "prompts": [{"name": prompt.name, "texts": list(prompt.texts)} for prompt in prompts],
         "images": [],

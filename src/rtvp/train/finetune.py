@@ -25,7 +25,7 @@ from rtvp.mmio.coco_file import sha256_of_file
 from rtvp.models.build import load_detector, save_detector
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.text_encoder import embed_prompts, make_text_encoder
-from rtvp.models.weights import SHIPPED, find
+from rtvp.models.weights import find_checkpoint
 from rtvp.terminal import make_progress
 from rtvp.train.finetune_data import (
     CocoFolder,
@@ -60,7 +60,7 @@ class FinetuneTask:
 
     Attributes:
         own: the labelled images to learn.
-        start: a checkpoint, or ``shipped``.
+        start: a checkpoint, ``shipped``, or ``open``.
         steps: of training; the recipe's if None.
         replay_share: of the pictures that are trained on, old knowledge; the recipe's if None.
         replay: folder of the public sets, to replay those that the checkpoint was trained on.
@@ -128,7 +128,7 @@ def finetune(task: FinetuneTask, out: Path) -> Finetuned:
     if not 0 <= task.keep <= 1:
         raise RtvpError(f"keep: expected a share from 0 to 1, got {task.keep}")
     recipe = _read_recipe(task)
-    start = find(SHIPPED) if task.start == START_SHIPPED else Path(task.start)
+    start = find_checkpoint(None if task.start == START_SHIPPED else task.start)
     detector, config, metadata = load_detector(start)
     sizes = {"training": recipe.training.model_copy(update={"sizes": (config.input_size,)})}
     recipe = recipe.model_copy(update=sizes)

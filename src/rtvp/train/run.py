@@ -15,7 +15,7 @@ from rtvp.data.glossary import descriptions, synonyms
 from rtvp.data.text_sampling import TextSettings
 from rtvp.errors import RtvpError
 from rtvp.files import replacing
-from rtvp.models.build import build_detector, load_detector, save_detector
+from rtvp.models.build import build_detector, load_detector, save_detector, with_contrast
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.image_encoder import (
     IMAGE_ENCODERS,
@@ -281,7 +281,11 @@ def _start(config: TrainConfig) -> RTVPDetector:
     else:
         detector, found, _ = load_detector(Path(config.start_from))
         # How large the input usually is decides nothing about the shape of the weights.
-        if found.model_copy(update={"input_size": config.detector.input_size}) != config.detector:
+        found = found.model_copy(update={"input_size": config.detector.input_size})
+        if config.detector.contrast and not found.contrast:
+            found = found.model_copy(update={"contrast": True})
+            detector = with_contrast(detector, found)
+        if found != config.detector:
             raise RtvpError(
                 f"start_from: expected a checkpoint of the configured detector, and {config.start_from} is "
                 "of another: give `detector` the values in the configuration of the checkpoint's run"

@@ -1,0 +1,145 @@
+"""Large images: parts of an image are looked at closer, beside the whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from rtvp.data.images import RGBArray, fitting_scale, letterbox, same_shapes, to_batch
+from rtvp.errors import RtvpError
+from rtvp.models.postprocess import postprocess
+from rtvp.models.tile_merge import merge_tiles
+from rtvp.types import Detections, DetectorOutput
+
+AUTO_SCALE = 0.5  # of automatic tiles: a defect of 20 px is 10 px in the input
+WORTH_IT = 1.5  # a tile is seen at least this much larger than the whole, or there is none
+SCORE_FLOOR = 0.01  # in tiles: there are many, and nobody ranks what lies below
+PER_TILE = 100  # detections
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """How images are cut into tiles.
+
+    Attributes:
+        side: of a tile, px of the image; None: as the image needs it, none where the whole shows enough.
+        overlap: share of its side that a tile has in common with the next.
+        at_most: tiles an image where ``side`` is None: they grow until there are so few.
+
+    Raises:
+        RtvpError: a value that cannot be.
+    """
+
+    side: int | None = None
+    overlap: float = 0.2
+    at_most: int = 64
+
+    def __post_init__(self) -> None:
+        if self.side is not None and self.side < 32:
+            raise RtvpError(f"tile: expected a side of at least 32 px, got {self.side}")
+        if not 0 <= self.overlap <= 0.5:
+            raise RtvpError(f"tile overlap: expected a share from 0 to 0.5, got {self.overlap}")
+        if self.at_most < 1:
+            raise RtvpError(f"tiles an image: expected at least 1, got {self.at_most}")
+
+    @classmethod
+    def of(cls, tile: Tiling | int | str | None) -> Tiling | None:
+        """``auto``, a side in px (also as text), or None for no tiles.
+
+        Raises:
+            RtvpError: anything else.
+        """
+        if tile is None or isinstance(tile, Tiling):
+            return tile
+        if tile == "auto":
+            return cls()
+        if isinstance(tile, str) and not tile.isdecimal():
+            raise RtvpError(f"tile: expected auto, or a side in px such as 640, got {tile!r:.80}")
+        return cls(int(tile))
+
+    def windows(self, width: int, height: int, size: int) -> list[tuple[int, int, int, int]]:
+        """The tiles of an image, row by row: xyxy in px, none if it is not worth it.
+
+        Args:
+            width: of the image, px.
+            height: of the image, px.
+            size: side of the network input of a square, px.
+        """
+        scale = fitting_scale(width, height, size)
+        if self.side is not None:
+            side = self.side
+        elif scale >= AUTO_SCALE:
+            return []
+        else:
+            side = round(size / AUTO_SCALE)
+            while self._columns(width, side) * self._columns(height, side) > self.at_most:
+                side = math.ceil(side * 1.05)
+        if size / side < WORTH_IT * scale:
+            return []
+        rows, columns = (
+            _cuts(height, side, self._columns(height, side)),
+            _cuts(width, side, self._columns(width, side)),
+        )
+        return [(left, top, right, bottom) for top, bottom in rows for left, right in columns]
+
+    def _columns(self, length: int, side: int) -> int:
+        """Tiles along a side of the image."""
+        return max(1, math.ceil((length - self.overlap * side) / ((1 - self.overlap) * side)))
+
+
+def _cuts(length: int, side: int, count: int) -> list[tuple[int, int]]:
+    """``count`` intervals of ``side``, evenly spaced over ``length``."""
+    side = min(side, length)
+    step = (length - side) / max(1, count - 1)
+    return [(start, start + side) for start in (round(index * step) for index in range(count))]
+
+
+def look_closer(
+    image: RGBArray,
+    whole: Detections,
+    forward: Callable[[Tensor], DetectorOutput],
+    size: int,
+    tiling: Tiling,
+    device: torch.device | str = "cpu",
+    batch: int = 1,
+) -> Detections:
+    """Detect in the tiles of an image and merge what they show with what the whole did.
+
+    Args:
+        image: [H, W, 3] uint8 RGB.
+        whole: what was found in the image as a whole, px of the image.
+        forward: images [B, 3, h, w] to the network's output.
+        size: side of the network input of a square, px; a tile is looked at as an image of its own.
+        tiling: how the image is cut.
+        device: of the network.
+        batch: tiles that go through the network together.
+
+    Returns:
+        ``whole`` itself where there is nothing to cut.
+    """
+    height, width = image.shape[:2]
+    windows = tiling.windows(width, height, size)
+    if not windows:
+        return whole
+    parts: list[Detections] = []
+    remaining = iter(windows)
+    while chunk := list(islice(remaining, batch)):
+        placed = [letterbox(image[top:bottom, left:right], size) for left, top, right, bottom in chunk]
+        found: dict[int, Detections] = {}
+        for indices in same_shapes([pixels for pixels, _ in placed]):
+            output = forward(to_batch([placed[index][0] for index in indices], device))
+            placements = [placed[index][1] for index in indices]
+            own = postprocess(output, placements, SCORE_FLOOR, max_detections=PER_TILE)
+            found.update(zip(indices, own, strict=True))
+        parts += [_shifted(found[index], *window[:2]) for index, window in enumerate(chunk)]
+    return merge_tiles(whole, parts, torch.tensor(windows), (height, width))
+
+
+def _shifted(found: Detections, left: int, top: int) -> Detections:
+    offset = torch.tensor([left, top, left, top], dtype=torch.float32)
+    return Detections(found.boxes_xyxy + offset, found.scores, found.labels)

@@ -18,6 +18,7 @@ from rtvp.data.images import ImageSource, RGBArray, letterbox, same_shapes, to_b
 from rtvp.data.prompts import parse_prompts
 from rtvp.errors import RtvpError
 from rtvp.models.build import load_detector
+from rtvp.models.fold import fold_batch_norms
 from rtvp.models.postprocess import postprocess
 from rtvp.models.text_encoder import EmbeddingCache, TextEncoder, embed_prompts, make_text_encoder
 from rtvp.models.weights import find_checkpoint, weights_home
@@ -198,6 +199,7 @@ def load(
     _check_device(device)
     path = find_checkpoint(weights)
     network, config, metadata = load_detector(path)
+    fold_batch_norms(network)
     try:
         threshold = float(metadata.get("threshold", DEFAULT_THRESHOLD))
     except ValueError as error:

@@ -79,7 +79,7 @@ class EfficientNetLite(ImageEncoder):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """[B, 3, H, W] to four maps; see ``ImageEncoder``."""
-        x = F.relu6(self.bn0(self.conv_stem(self.normalise(images))))  # [B, 32, H/2, W/2]
+        x = _relu6(self.bn0(self.conv_stem(self.normalise(images))))  # [B, 32, H/2, W/2]
         maps = []
         for index, block in enumerate(self.blocks):
             x = block(x)
@@ -115,8 +115,8 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        hidden = F.relu6(self.bn0(self.expand_conv(x))) if self.widens else x
-        hidden = F.relu6(self.bn1(self.depthwise_conv(hidden)))
+        hidden = _relu6(self.bn0(self.expand_conv(x))) if self.widens else x
+        hidden = _relu6(self.bn1(self.depthwise_conv(hidden)))
         narrow: Tensor = self.bn2(self.project_conv(hidden))
         return x + narrow if self.has_shortcut else narrow
 
@@ -160,6 +160,11 @@ def load_packaged_weights(encoder: EfficientNetLite) -> None:
     tensors = {re.sub(r"(^|\.)_", r"\1", name): value for name, value in read_state_dict(path).items()}
     backbone = {name: value for name, value in tensors.items() if name.split(".")[0] not in CLASSIFIER_PARTS}
     load_exactly(encoder, backbone, path)
+
+
+def _relu6(x: Tensor) -> Tensor:
+    """In place: nothing else reads ``x``, and to allocate large maps costs as much as to compute them."""
+    return F.relu6(x, inplace=True)
 
 
 def _batch_norm(channels: int) -> nn.BatchNorm2d:

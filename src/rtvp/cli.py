@@ -14,6 +14,7 @@ import typer
 from rich.table import Column, Table
 
 from rtvp import __version__
+from rtvp.cli_calibrate import calibrate_command
 from rtvp.cli_evaluate import evaluate_command
 from rtvp.cli_mmio import mmio_app
 from rtvp.cli_reproduce import reproduce_command
@@ -47,6 +48,7 @@ app.add_typer(weights_app, name="weights")
 app.add_typer(mmio_app, name="mmio")
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
+app.command("calibrate")(calibrate_command)
 app.command("reproduce")(reproduce_command)
 
 
@@ -112,6 +114,9 @@ def detect(
         float | None,
         typer.Option(help="Score that a detection has to exceed, 0 to 1; the model's own if left out."),
     ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Thresholds that `rtvp calibrate` found, in place of --threshold.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Also write the visual-prompt map.")] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     batch: Annotated[int, typer.Option(help="Images that go through the network together.")] = 1,
@@ -132,8 +137,11 @@ def detect(
     Exit code 0 whether or not anything is found, 1 if an image could not be read, 2 if nothing could be done.
     """
     paths, wanted, coco_file = _plan(sources, prompts, prompts_file, coco, images, out)
-    from rtvp.predict import detect_to_folder, load
+    from rtvp.predict import Calibration, detect_to_folder, load
 
+    if calibration is not None and threshold is not None:
+        raise RtvpError("--calibration holds the thresholds: leave out --threshold")
+    limits = Calibration.read(calibration) if calibration is not None else threshold
     detector = load(weights, device, size)
     with _image_progress(len(paths)) as on_image:
         summary = detect_to_folder(
@@ -141,7 +149,7 @@ def detect(
             paths,
             wanted,
             out,
-            threshold=threshold,
+            threshold=limits,
             batch=batch,
             explain=explain,
             tile=tile,

@@ -62,6 +62,11 @@ class Tiling:
             raise RtvpError(f"tile: expected auto, or a side in px such as 640, got {tile!r:.80}")
         return cls(int(tile))
 
+    @property
+    def label(self) -> int | str:
+        """What `of` takes."""
+        return self.side or "auto"
+
     def windows(self, width: int, height: int, size: int) -> list[tuple[int, int, int, int]]:
         """The tiles of an image, row by row: xyxy in px, none if it is not worth it.
 

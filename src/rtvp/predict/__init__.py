@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from rtvp.predict.calibration import Calibration
 from rtvp.predict.coco import CocoFile, read_coco_file
 from rtvp.predict.detector import Detector, load
 from rtvp.predict.result import ImageProblem, Result
 from rtvp.predict.run import Summary, detect_to_folder
 
 __all__ = [
+    "Calibration",
     "CocoFile",
     "Detector",
     "ImageProblem",

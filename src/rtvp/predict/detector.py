@@ -22,6 +22,7 @@ from rtvp.models.fold import fold_batch_norms
 from rtvp.models.postprocess import postprocess
 from rtvp.models.text_encoder import EmbeddingCache, TextEncoder, embed_prompts, make_text_encoder
 from rtvp.models.weights import find_checkpoint, weights_home
+from rtvp.predict.calibration import Calibration
 from rtvp.predict.prompt_map import prompt_maps
 from rtvp.predict.result import ImageProblem, Result
 from rtvp.tiling import Tiling, look_closer
@@ -78,7 +79,7 @@ class Detector:
         self,
         image: ImageSource,
         prompts: str | Sequence[str | Prompt],
-        threshold: float | None = None,
+        threshold: float | Calibration | None = None,
         explain: bool = False,
         tile: Tiling | int | str | None = None,
     ) -> Result:
@@ -97,7 +98,7 @@ class Detector:
         images: Iterable[ImageSource],
         prompts: str | Sequence[str | Prompt],
         batch: int = 1,
-        threshold: float | None = None,
+        threshold: float | Calibration | None = None,
         explain: bool = False,
         keep_images: bool = False,
         tile: Tiling | int | str | None = None,
@@ -109,7 +110,8 @@ class Detector:
             prompts: names, or prompts with further texts; or one text as on the command line, such as
                 ``"scratch, oil stain: dark smear | shiny patch"``.
             batch: images that go through the network together.
-            threshold: score that a detection has to exceed, in [0, 1]; the model's own if None.
+            threshold: score that a detection has to exceed, in [0, 1]; or what `rtvp calibrate` found for
+                this model and these prompts; the model's own if None.
             explain: also give each result its ``prompt_map``.
             keep_images: also give a result its pixels if they can be read again from a file.
             tile: also look at parts of each image closer: ``auto``, as its size needs it; or the side of a
@@ -122,15 +124,29 @@ class Detector:
             RtvpError: an argument is wrong; raised by the call itself, before any image is read.
         """
         wanted = _as_prompts(prompts)
-        threshold = self.threshold if threshold is None else checked_threshold(threshold)
         if batch < 1:
             raise RtvpError(f"batch: expected at least 1, got {batch}")
         if explain and not self.config.visual_prompt.enabled:
             raise RtvpError(f"model {self.name} has no visual prompt, so there is nothing to explain with")
         text = embed_prompts(wanted, self.text_encoder, self.cache).to(self.device)
         names = tuple(prompt.name for prompt in wanted)
-        search = _Search(names, text, batch, threshold, explain, keep_images, Tiling.of(tile))
+        tiling = Tiling.of(tile)
+        limits = self.limits(threshold, names, tiling)
+        search = _Search(names, text, batch, limits, explain, keep_images, tiling)
         return self._stream(images, search)
+
+    def limits(
+        self, threshold: float | Calibration | None, names: Sequence[str], tiling: Tiling | None
+    ) -> float | tuple[float, ...]:
+        """The score to exceed: for all prompts, or one a prompt where they were calibrated.
+
+        Raises:
+            RtvpError: not a score, or a calibration of other prompts or another model.
+        """
+        if isinstance(threshold, Calibration):
+            tile = None if tiling is None else tiling.label
+            return threshold.for_names(names, self.name, self.size, tile)
+        return self.threshold if threshold is None else checked_threshold(threshold)
 
     def _stream(self, images: Iterable[ImageSource], search: _Search) -> Iterator[Result | ImageProblem]:
         remaining = iter(images)
@@ -236,7 +252,7 @@ class _Search:
     names: tuple[str, ...]
     text: Tensor
     batch: int
-    threshold: float
+    threshold: float | tuple[float, ...]
     explain: bool
     keep_images: bool
     tiling: Tiling | None

@@ -30,7 +30,7 @@ class Result:
         boxes_xyxy: [N, 4] float32, pixels of the original image, best score first.
         label_indices: [N] int64, index into ``names``.
         scores: [N] float32 in [0, 1], descending, all above ``threshold``.
-        threshold: the score that a detection had to exceed.
+        threshold: the score that a detection had to exceed; one a name where the detector was calibrated.
         verdict_score: the highest score of any detection, be it below the threshold; 0 if there is none.
         prompt_map: [H, W] float32 in [0, 1], what the visual prompt picked out; only on request.
         image: [H, W, 3] uint8 RGB, kept if there is no file to read again, or on request.
@@ -43,7 +43,7 @@ class Result:
     boxes_xyxy: npt.NDArray[np.float32]
     label_indices: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float32]
-    threshold: float
+    threshold: float | tuple[float, ...]
     verdict_score: float
     prompt_map: npt.NDArray[np.float32] | None = field(default=None, repr=False)
     image: RGBArray | None = field(default=None, repr=False)
@@ -55,12 +55,16 @@ class Result:
 
     @property
     def verdict(self) -> Verdict:
-        """``NOT OK`` if anything was found, that is, if ``verdict_score`` exceeds ``threshold``."""
+        """``NOT OK`` if anything was found, that is, if any detection exceeded the threshold of its name."""
         return "NOT OK" if len(self.scores) else "OK"
 
-    def above(self, threshold: float) -> Result:
-        """The same result with the detections that exceed a threshold no lower than this one's."""
-        kept = self.scores > threshold
+    def above(self, threshold: float | tuple[float, ...]) -> Result:
+        """The same result with the detections that exceed a threshold no lower than this one's.
+
+        Args:
+            threshold: for all names, or one a name.
+        """
+        kept = self.scores > np.broadcast_to(threshold, len(self.names))[self.label_indices]
         return replace(
             self,
             threshold=threshold,

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rtvp import __version__
 from rtvp.errors import RtvpError
+from rtvp.predict.calibration import Calibration
 from rtvp.predict.coco import SCORE_FLOOR, CocoFile
-from rtvp.predict.detector import Detector, checked_threshold
+from rtvp.predict.detector import Detector
 from rtvp.predict.outputs import (
     check_folder,
     explain_name,
@@ -72,7 +75,7 @@ def detect_to_folder(
     prompts: Sequence[Prompt],
     out: Path,
     *,
-    threshold: float | None = None,
+    threshold: float | Calibration | None = None,
     batch: int = 1,
     explain: bool = False,
     tile: Tiling | int | str | None = None,
@@ -86,7 +89,7 @@ def detect_to_folder(
         images: files; with ``coco`` those of its images, in its order.
         prompts: what to look for; with ``coco`` its `CocoFile.prompts`.
         out: folder of the results, made if need be.
-        threshold: score that a detection has to exceed; the detector's own if None.
+        threshold: score that a detection has to exceed, or a calibration; the detector's own if None.
         batch: images that go through the network together.
         explain: also write the prompt map over each picture.
         tile: also look at parts of each image closer, see `Detector.detect_many`.
@@ -96,12 +99,13 @@ def detect_to_folder(
     Raises:
         RtvpError: an argument is wrong, in which case nothing is written; or a file cannot be written.
     """
-    threshold = detector.threshold if threshold is None else checked_threshold(threshold)
+    names, tiling = [prompt.name for prompt in prompts], Tiling.of(tile)
+    limits = detector.limits(threshold, names, tiling)
     pictures = _places(images, out)
-    lowest = min(threshold, SCORE_FLOOR) if coco else threshold
-    results = detector.detect_many(images, prompts, batch, lowest, explain, True, tile)
-    summary = Summary([prompt.name for prompt in prompts])
-    content, start = _settings(detector, threshold, prompts, tile), time.perf_counter()
+    lowest = min(SCORE_FLOOR, *np.atleast_1d(limits).tolist()) if coco else threshold
+    results = detector.detect_many(images, prompts, batch, lowest, explain, True, tiling)
+    summary = Summary(names)
+    content, start = _settings(detector, limits, prompts, tiling), time.perf_counter()
     with ExitStack() as stack:
         predict = stack.enter_context(json_list(out / "predictions.json")) if coco else None
         for number, (picture, result) in enumerate(zip(pictures, results, strict=True)):
@@ -111,7 +115,7 @@ def detect_to_folder(
                 if coco and predict:
                     for prediction in coco.results(coco.images[number], result.above(SCORE_FLOOR)):
                         predict(prediction)
-                result = result.above(threshold)
+                result = result.above(limits)
                 content["images"].append(result.to_dict() | _write_pictures(result, picture, out))
             summary.count(result)
             on_image(result)
@@ -121,7 +125,10 @@ def detect_to_folder(
 
 
 def _settings(
-    detector: Detector, threshold: float, prompts: Sequence[Prompt], tile: Tiling | int | str | None
+    detector: Detector,
+    limits: float | tuple[float, ...],
+    prompts: Sequence[Prompt],
+    tiling: Tiling | None,
 ) -> dict[str, Any]:
     """``detections.json`` before the first image."""
     return {
@@ -130,8 +137,8 @@ def _settings(
         "rtvp_version": __version__,
         "model": detector.name,
         "input_size": detector.size,
-        "tile": None if (tiling := Tiling.of(tile)) is None else tiling.side or "auto",
-        "threshold": threshold,
+        "tile": None if tiling is None else tiling.label,
+        "threshold": limits,  # for all prompts, or one a prompt
         "prompts": [{"name": prompt.name, "texts": list(prompt.texts)} for prompt in prompts],
         "images": [],
         "problems": [],

@@ -52,12 +52,12 @@ def test_thresholds_keep_good_parts_silent(run: Run, capsys: pytest.CaptureFixtu
     found = Calibration.read(Path("c.json"))
     assert found.thresholds["green"] < 0.01 < 0.4 < found.thresholds["red"] < 0.6
     for kind, most, least in (("good", 4, 0), ("defective", 60, 60)):
-        options = ["--prompts", "green, red", "--calibration", "c.json", "--out", f"{kind}-out"]
+        options = ["--prompts", "red, green", "--calibration", "c.json", "--out", f"{kind}-out"]
         assert run("detect", kind, *options) == 0
         content = json.loads(Path(f"{kind}-out/detections.json").read_text())
         refused = sum(entry["verdict"] == "NOT OK" for entry in content["images"])
         assert least <= refused <= most
-        assert content["threshold"] == [found.thresholds["green"], found.thresholds["red"]]
+        assert content["threshold"] == [found.thresholds["red"], found.thresholds["green"]]
 
 
 def test_a_target_for_misses(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

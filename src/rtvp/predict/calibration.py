@@ -18,6 +18,7 @@ from rtvp.files import replacing
 FORMAT, VERSION = "rtvp-calibration", 1
 CONFIDENCE = 0.95
 SMALLEST_SCORE = 1e-4  # scores are compared as logits, and below this all are the same
+LOGIT_STEP = 1e-6  # beside a score, so that rounding puts it on neither side
 LEVEL_SHARE = 4  # one image in four says how high each prompt's scores are on good parts
 LEVEL_QUANTILE = 0.9
 FEWEST_FOR_LEVELS = 40
@@ -196,12 +197,12 @@ def choose_thresholds(
     defective_heights = None if defective is None else (_logits(defective) - levels).max(axis=1)
     if target == "false alarms":
         rank = _rank(len(heights), rate, confidence, "good")
-        limit = float(np.sort(heights)[-rank])
+        limit = float(np.sort(heights)[-rank]) + LOGIT_STEP
     else:
         if defective_heights is None:
             raise RtvpError("target misses: expected defective images, got none")
         rank = _rank(len(defective_heights), rate, confidence, "defective")
-        limit = float(np.nextafter(np.sort(defective_heights)[rank - 1], -np.inf))
+        limit = float(np.sort(defective_heights)[rank - 1]) - LOGIT_STEP
     false_alarms = Rate.of(int((heights > limit).sum()), len(heights), confidence)
     misses = None
     if defective_heights is not None:

@@ -239,12 +239,21 @@ class TrainConfig(StrictModel):
     start_from: str | None = Field(
         default=None, description="path of an RTVP checkpoint, whose weights are trained on"
     )
+    keep: float = Field(
+        default=0.0, ge=0, le=1, description="share of the weights of start_from in the result (WiSE-FT)"
+    )
     data: DataConfig
     expert: ExpertConfig | None = None
     training: StageConfig
     losses: LossWeights = LossWeights()
     masking: MaskingConfig = MaskingConfig()
     checkpoint_every: int = Field(default=200, ge=1, description="steps")
+
+    @model_validator(mode="after")
+    def _keeps_something(self) -> TrainConfig:
+        if self.keep and self.start_from is None:
+            raise ValueError(f"keep: expected start_from, whose weights are kept, got keep {self.keep} alone")
+        return self
 
 
 Schema = TypeVar("Schema", bound=StrictModel)

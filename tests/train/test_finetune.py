@@ -28,7 +28,7 @@ from rtvp.evaluate import evaluate
 from rtvp.measure import RtvpNamed, make_prompts, measure
 from rtvp.models.build import build_detector, load_detector, save_detector
 from rtvp.train import finetune as finetuning
-from rtvp.train.finetune import RECIPE_FILE, Finetuned, FinetuneTask, finetune, interpolate
+from rtvp.train.finetune import RECIPE_FILE, Finetuned, FinetuneTask, finetune
 from rtvp.train.finetune_data import (
     FIRST_UNDRAWN_SEED,
     CocoFolder,
@@ -37,6 +37,7 @@ from rtvp.train.finetune_data import (
     read_finetune_data,
     retention_set,
 )
+from rtvp.train.interpolate import interpolate
 from rtvp.train.optim import MovingAverage
 
 SIZE, WIDTH = 64, 4

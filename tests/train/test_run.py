@@ -323,6 +323,18 @@ def test_a_checkpoint_is_trained_on(finished: Path, train: Train, tmp_path: Path
     assert frozen and all(torch.equal(later[name], first[name]) for name in frozen)
 
 
+def test_a_share_of_the_start_is_kept(finished: Path, train: Train, tmp_path: Path) -> None:
+    start = finished / "detector.safetensors"
+    changes = {"start_from": str(start), "expert": None}
+    first, all_new = load_file(start), load_file(train(tmp_path / "new", changes))
+    half = load_file(train(tmp_path / "half", {**changes, "keep": 0.5}))
+    name = next(n for n in first if n.startswith("neck.") and n.endswith("weight"))
+    assert not torch.equal(all_new[name], first[name])
+    torch.testing.assert_close(half[name], (first[name] + all_new[name]) / 2, atol=2e-3, rtol=1e-2)
+    with pytest.raises(RtvpError, match="keep: expected start_from, whose weights are kept"):
+        train(tmp_path / "wrong", {"keep": 0.5})
+
+
 def test_a_checkpoint_without_contrast_starts_a_detector_with_it(
     finished: Path, train: Train, tmp_path: Path
 ) -> None:

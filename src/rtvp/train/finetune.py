@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
 from rtvp.config import MaskingConfig, load_config, parse_config
 from rtvp.data.dataset import GENERIC_NAME, Collator, TrainingBatches
@@ -35,6 +35,7 @@ from rtvp.train.finetune_data import (
     read_finetune_data,
     retention_set,
 )
+from rtvp.train.interpolate import interpolate
 from rtvp.train.loop import Stage
 from rtvp.train.record import environment
 from rtvp.train.step import Losses, RTVPStep
@@ -162,23 +163,6 @@ def finetune(task: FinetuneTask, out: Path) -> Finetuned:
     rows = _rows(parts, before, after)
     _write_json(out / RECORD_FILE, {**run, **_report(task, data, notes, before, after), **environment()})
     return Finetuned(checkpoint, data.held_out, rows)
-
-
-@torch.no_grad()
-def interpolate(detector: nn.Module, start: Mapping[str, Tensor], keep: float) -> None:
-    """Move weights back towards those of the start: keep * start + (1 - keep) * tuned, in place.
-
-    This is WiSE-FT (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models") with alpha = 1 - keep.
-
-    Args:
-        detector: with the tuned weights.
-        start: name -> weight, as in its state dict.
-        keep: from 0, the tuned weights, to 1, those of the start.
-    """
-    tuned = detector.state_dict()
-    detector.load_state_dict(
-        {name: torch.lerp(v, start[name], keep) if v.is_floating_point() else v for name, v in tuned.items()}
-    )
 
 
 def _read_recipe(task: FinetuneTask) -> Recipe:

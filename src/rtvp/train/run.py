@@ -30,6 +30,7 @@ from rtvp.train.data import RunData, read_run_data
 from rtvp.train.distributed import make_fabric
 from rtvp.train.expert_file import build_expert, save_expert
 from rtvp.train.feature_cache import CachedSamples
+from rtvp.train.interpolate import interpolate
 from rtvp.train.loop import Stage
 from rtvp.train.record import write_record
 from rtvp.train.step import ConvergenceMonitor, ExpertStep, Losses, RTVPStep
@@ -83,7 +84,9 @@ def train(config: TrainConfig, data: RunData, out: Path, features: Path | None =
     detector = _start(config)
     run.claim()  # not before all is found to be there: a folder of a failed start would be in the way
     expert = run.pretrain_expert(detector) if config.expert else None
+    start_weights = {name: value.clone() for name, value in detector.state_dict().items()}
     run.train_detector(detector, expert, encoder)
+    interpolate(detector, start_weights, config.keep)
     checkpoint = out / "detector.safetensors"
     metadata = {"trained_on": ", ".join(labelled.name for labelled in data.train)}
     if run.fabric.is_global_zero:

@@ -33,7 +33,7 @@ def runs(low: Sequence[float], high: Sequence[float], budget: BudgetName = "cpu"
         ([0.10, 0.12, 0.11], [0.12, 0.14, 0.13], 0.0, "reproduced"),
         ([0.10, 0.10, 0.10], [0.18, 0.09, 0.11], 0.0, "not reproduced"),  # within the spread
         ([0.10], [0.10], 0.0, "not reproduced"),  # no difference
-        ([0.10], [0.11], 0.0, "reproduced"),
+        ([0.10], [0.11], 0.0, "not reproduced"),  # no spread
     ],
 )
 def test_a_claim_holds_by_its_margin_and_beyond_the_spread(
@@ -51,7 +51,7 @@ def test_differences_are_taken_seed_by_seed() -> None:
 
 
 def test_only_seeds_that_all_arms_have_count() -> None:
-    assert "(1 seed, so no spread)" in judge(BETTER, runs([0.1], [0.2, 0.0, 0.0])).why
+    assert "(1 seed, so no spread: decides nothing)" in judge(BETTER, runs([0.1], [0.2, 0.0, 0.0])).why
 
 
 def test_the_largest_budget_decides() -> None:
@@ -81,7 +81,9 @@ def test_a_figure_that_could_not_be_measured_is_none() -> None:
 
 def test_an_order_needs_every_step() -> None:
     claim = Claim("Table 6", "", "table2b", BETTER.task, ("patch-128", "patch-64", "patch-32"))
-    results = [run_result(f"patch-{side}", {"AP": 1 / side}) for side in (32, 64, 128)]
+    results = [
+        run_result(f"patch-{side}", {"AP": 1 / side}, seed=seed) for seed in (0, 1) for side in (32, 64, 128)
+    ]
     assert judge(claim, results).verdict == "reproduced"
     results[1] = run_result("patch-64", {"AP": 0.001})
     assert judge(claim, results).verdict == "not reproduced"

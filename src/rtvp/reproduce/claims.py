@@ -62,9 +62,9 @@ class Judgement:
 def judge(claim: Claim, results: Sequence[RunResult]) -> Judgement:
     """Hold a claim against the results of the largest budget that ran all of its arms.
 
-    Differences are taken seed by seed. A claim is reproduced if each mean difference is above 0 and no less
-    than the margin, and, from two seeds on, larger than its standard deviation. The smoke budget decides
-    nothing.
+    Differences are taken seed by seed. A claim is reproduced if each mean difference is above 0, no less than
+    the margin and larger than its standard deviation; one seed has no spread and reproduces nothing. The
+    smoke budget decides nothing.
     """
     own = [run for run in results if run.item == claim.item and run.task == claim.task]
     for budget in reversed(BUDGETS):
@@ -113,14 +113,14 @@ def _by_arm(claim: Claim, runs: Sequence[RunResult]) -> dict[str, dict[int, floa
 def _compare(
     claim: Claim, by_arm: Mapping[str, Mapping[int, float]], seeds: Sequence[int], budget: str
 ) -> Judgement:
-    holds, parts = True, []
+    holds, parts = len(seeds) > 1, []
     for low, high in pairwise(claim.rising):
         differences = [100 * (by_arm[high][seed] - by_arm[low][seed]) for seed in seeds]
         mean, deviation = fmean(differences), stdev(differences) if len(seeds) > 1 else 0.0
         holds &= mean > 0 and mean >= claim.margin and mean > deviation
         spread = f" ± {deviation:.1f}" if len(seeds) > 1 else ""
         parts.append(f"{_title(high)} {mean:+.1f}{spread} {claim.column} over {_title(low)}")
-    counted = "1 seed, so no spread" if len(seeds) == 1 else f"{len(seeds)} seeds"
+    counted = "1 seed, so no spread: decides nothing" if len(seeds) == 1 else f"{len(seeds)} seeds"
     return Judgement("reproduced" if holds else "not reproduced", f"{'; '.join(parts)} ({counted})", budget)
 
 

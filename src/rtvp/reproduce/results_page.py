@@ -60,8 +60,8 @@ def _claims_table(runs: Sequence[RunResult], built: Statistics | None) -> Result
         found = judge(claim, runs)
         rows.append((claim.where, claim.text, found.verdict, found.why, found.budget or NOTHING))
     notes = (
-        "Reproduced: the mean difference over the seeds is above 0, at least what is claimed and, from two "
-        "seeds on, larger than its standard deviation. Differences are in points (a silhouette: hundredths).",
+        "Reproduced: the mean difference over at least two seeds is above 0, at least what is claimed and "
+        "larger than its standard deviation. Differences are in points (a silhouette: hundredths).",
     )
     columns = ("where", "claim of the paper", "verdict", "what was found", "budget")
     return ResultTable("Claims", columns, tuple(rows), notes, words=len(columns))

@@ -9,7 +9,17 @@ import pytest
 
 from rtvp.errors import RtvpError
 from rtvp.models import weights
-from rtvp.models.weights import KNOWN_WEIGHTS, WeightFile, fetch, find, is_offline, verify, weights_home
+from rtvp.models.weights import (
+    KNOWN_WEIGHTS,
+    SHIPPED_MODELS,
+    WeightFile,
+    fetch,
+    find,
+    find_checkpoint,
+    is_offline,
+    verify,
+    weights_home,
+)
 
 CONTENT = bytes(range(256)) * 800  # 200 KiB: more than one read
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -275,7 +285,7 @@ def test_find_says_what_to_put_where(server: Server, part: Path) -> None:
 def test_names_that_are_not_known() -> None:
     for use in (find, fetch):
         with pytest.raises(
-            RtvpError, match="expected one of rtvp-lite0, mobile_sam, clip-vit-base-patch32, got"
+            RtvpError, match="expected one of rtvp-lite0, open, mobile_sam, clip-vit-base-patch32, got"
         ):
             use("sam")
 
@@ -292,9 +302,16 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(weights, "files", lambda package: tmp_path / package)
     folder = tmp_path / "rtvp" / "shipped"
     folder.mkdir(parents=True)
-    (folder / "rtvp-lite0.json").write_text(json.dumps({"size": len(CONTENT), "sha256": DIGEST}))
-    (folder / "rtvp-lite0.safetensors").write_bytes(CONTENT)
+    for name in SHIPPED_MODELS:
+        (folder / f"{name}.json").write_text(json.dumps({"size": len(CONTENT), "sha256": DIGEST}))
+        (folder / f"{name}.safetensors").write_bytes(CONTENT)
     return folder
+
+
+def test_checkpoints_by_name_and_by_path(shipped: Path, tmp_path: Path) -> None:
+    assert find_checkpoint(None) == find_checkpoint("rtvp-lite0") == shipped / "rtvp-lite0.safetensors"
+    assert find_checkpoint("open") == find_checkpoint(Path("open")) == shipped / "open.safetensors"
+    assert find_checkpoint(tmp_path / "open") == tmp_path / "open"
 
 
 def test_the_shipped_model_is_found_and_checked(shipped: Path) -> None:
@@ -318,7 +335,7 @@ def test_verify_tells_each_state(server: Server, part: Path, shipped: Path) -> N
     def states() -> dict[str, str]:
         return {check.weight.name: check.state for check in verify()}
 
-    expected = {"rtvp-lite0": "ok", "mobile_sam": "missing", "clip-vit-base-patch32": "by hand"}
+    expected = {"rtvp-lite0": "ok", "open": "ok", "mobile_sam": "missing", "clip-vit-base-patch32": "by hand"}
     assert states() == {**expected, "tiny": "missing"}
     fetch_tiny()
     assert states() == {**expected, "tiny": "ok"}

@@ -18,9 +18,10 @@ import platformdirs
 
 from rtvp.errors import RtvpError
 
-SHIPPED = "rtvp-lite0"
+SHIPPED, OPEN = "rtvp-lite0", "open"
 SHIPPED_MODELS = {
     SHIPPED: "the whole detector, needs no other vision weights; trained on sets of mixed terms",
+    OPEN: "as rtvp-lite0, from generated pictures and sets whose terms allow commercial use",
 }
 
 

@@ -231,7 +231,8 @@ def _headline(evaluation: dict[str, Any]) -> dict[str, float | None]:
 
 def run_key(config: TrainConfig, data: RunData, closed_set: bool) -> str:
     """Digest that names a run: equal configurations on equal data are one run."""
-    return _digest(config.model_dump(mode="json"), data.digest, closed_set)
+    # Without defaults: a setting that is added later, and changes nothing, leaves runs where they are.
+    return _digest(config.model_dump(mode="json", exclude_defaults=True), data.digest, closed_set)
 
 
 def _expert_stage(config: TrainConfig) -> TrainConfig:

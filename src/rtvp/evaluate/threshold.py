@@ -20,21 +20,15 @@ class OperatingPoint(NamedTuple):
     f1: float
 
 
-def best_pooled(matches: Matches, beta: float = 1.0) -> OperatingPoint:
-    """The point with the largest F over the boxes and detections of all names together.
-
-    Args:
-        matches: of all names.
-        beta: how many times as much recall counts as precision; 1 for F1.
-    """
+def best_pooled(matches: Matches) -> OperatingPoint:
+    """The point with the largest F1 over the boxes and detections of all names together."""
     levels = _hit_scores(matches)
     counts = np.zeros((3, len(levels)))  # hits, detections that are judged, boxes
     for each in matches.values():
         counts += _counts(each, levels)
     if not len(levels):
         return OperatingPoint(1.0, 0.0, 0.0, 0.0)
-    precision, recall, f1 = _rates(counts)
-    return _best(matches, levels, precision, recall, f1, beta)
+    return _best(matches, levels, *_rates(counts))
 
 
 def best_mean(matches: Matches) -> OperatingPoint:
@@ -83,12 +77,8 @@ def _rates(counts: Floats) -> Floats:
     return np.stack([np.divide(a, b, out=np.zeros_like(a), where=b > 0) for a, b in parts])
 
 
-def _best(
-    matches: Matches, levels: Floats, precision: Floats, recall: Floats, f1: Floats, beta: float = 1.0
-) -> OperatingPoint:
-    weighted = beta**2 * precision + recall
-    aim = f1 if beta == 1 else (1 + beta**2) * precision * recall / np.where(weighted > 0, weighted, 1.0)
-    best = len(aim) - 1 - int(aim[::-1].argmax())  # of equals the highest score
+def _best(matches: Matches, levels: Floats, precision: Floats, recall: Floats, f1: Floats) -> OperatingPoint:
+    best = len(f1) - 1 - int(f1[::-1].argmax())  # of equals the highest score
     level = levels[best]
     # Between this score and the next one below, so that rounding does not decide.
     below = max(float(each.score[each.score < level].max(initial=0.0)) for each in matches.values())

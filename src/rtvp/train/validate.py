@@ -19,8 +19,6 @@ from rtvp.models.detector import RTVPDetector
 from rtvp.models.text_encoder.base import TextEncoder
 from rtvp.train.data import RunData
 
-BETA = 0.5  # of F: a box where nothing is costs a user more than a defect that is missed
-
 
 def validate(
     config: TrainConfig, data: RunData, detector: RTVPDetector, encoder: TextEncoder
@@ -34,7 +32,7 @@ def validate(
         encoder: gives the text embeddings.
 
     Returns:
-        The figures, per part and set, and the threshold with the best F0.5 over all validation images.
+        The figures, per part and set, and the threshold with the best F1 over all validation images.
     """
     size = config.detector.input_size
     named = RtvpNamed(detector, encoder, size)
@@ -56,11 +54,9 @@ def validate(
             if part == "validation":
                 outcomes += found
     scored = [v["AP50"] for v in figures["validation"].values() if v["AP50"] is not None]
-    matches = match(outcomes)
-    point = best_pooled(matches, BETA)
+    point = best_pooled(match(outcomes))
     figures["mean_validation_AP50"] = fmean(scored) if scored else None
-    figures["best_f1"] = best_pooled(matches)._asdict()
-    figures["threshold"] = point._asdict()
+    figures["best_f1"] = point._asdict()
     return figures, point.threshold
 
 

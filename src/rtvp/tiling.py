@@ -17,7 +17,7 @@ from rtvp.models.tile_merge import merge_tiles
 from rtvp.types import Detections, DetectorOutput
 
 AUTO_SCALE = 0.5  # of automatic tiles: a defect of 20 px is 10 px in the input
-WORTH_IT = 1.5  # a tile is seen at least this much larger than the whole, or there is none
+WORTH_IT = 1.5  # an automatic tile is seen at least this much larger than the whole, or there is none
 SCORE_FLOOR = 0.01  # in tiles: there are many, and nobody ranks what lies below
 PER_TILE = 100  # detections
 
@@ -84,7 +84,8 @@ class Tiling:
             side = round(size / AUTO_SCALE)
             while self._columns(width, side) * self._columns(height, side) > self.at_most:
                 side = math.ceil(side * 1.05)
-        if size / side < WORTH_IT * scale:
+        # A side that was asked for is taken if it shows more at all.
+        if size / side <= scale * (WORTH_IT if self.side is None else 1.0):
             return []
         rows, columns = (
             _cuts(height, side, self._columns(height, side)),

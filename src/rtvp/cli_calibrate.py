@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rtvp.tiling import Tiling
     from rtvp.types import Prompt
 
+PLOT_KINDS = ("png", "svg")
+
 
 def calibrate_command(
     good: Annotated[
@@ -52,6 +54,8 @@ def calibrate_command(
         raise RtvpError("expected one of --target-false-alarm and --target-miss")
     if target_miss is not None and not defective:
         raise RtvpError("--target-miss needs --defective, images of defective parts")
+    if plot is not None and _kind(plot) not in PLOT_KINDS:
+        raise RtvpError(f"--plot: expected a .png or .svg file, got {plot}")
     from rtvp.data.prompts import parse_prompts
     from rtvp.mmio.taxonomy import taxonomy
     from rtvp.predict import Calibration, load
@@ -128,14 +132,16 @@ def _tell(calibration: Calibration, out: Path) -> None:
     console.print(f"thresholds in {out}: rtvp detect ... --calibration {out}", soft_wrap=True)
 
 
+def _kind(plot: Path) -> str:
+    return plot.suffix.lower().removeprefix(".")
+
+
 def _draw(curve: Curve, calibration: Calibration, path: Path) -> None:
     """False alarms against misses where there are defective images, else against the threshold's rank."""
     from rtvp.files import replacing
     from rtvp.mmio.plot_style import LIGHT, PALETTE, bare, new_figure, settings
 
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in ("png", "svg"):
-        raise RtvpError(f"--plot: expected a .png or .svg file, got {path}")
+    kind = _kind(path)
     with settings(LIGHT) as left_out:
         figure = new_figure(4.5, 3.6)
         axes = figure.subplots()

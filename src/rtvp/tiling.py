@@ -82,18 +82,15 @@ class Tiling:
             return []
         else:
             side = round(size / AUTO_SCALE)
-            while self._columns(width, side) * self._columns(height, side) > self.at_most:
+            while self._count(width, side) * self._count(height, side) > self.at_most:
                 side = math.ceil(side * 1.05)
         # A side that was asked for is taken if it shows more at all.
         if size / side <= scale * (WORTH_IT if self.side is None else 1.0):
             return []
-        rows, columns = (
-            _cuts(height, side, self._columns(height, side)),
-            _cuts(width, side, self._columns(width, side)),
-        )
+        rows, columns = (_cuts(length, side, self._count(length, side)) for length in (height, width))
         return [(left, top, right, bottom) for top, bottom in rows for left, right in columns]
 
-    def _columns(self, length: int, side: int) -> int:
+    def _count(self, length: int, side: int) -> int:
         """Tiles along a side of the image."""
         return max(1, math.ceil((length - self.overlap * side) / ((1 - self.overlap) * side)))
 

@@ -163,7 +163,7 @@ def load_packaged_weights(encoder: EfficientNetLite) -> None:
 
 
 def _relu6(x: Tensor) -> Tensor:
-    """In place: nothing else reads ``x``, and to allocate large maps costs as much as to compute them."""
+    """In place: nothing else reads ``x``, and to allocate a large map takes time as well."""
     return F.relu6(x, inplace=True)
 
 

@@ -138,16 +138,18 @@ def test_each_prompt_is_held_to_its_threshold(
     assert result.labels == ["green"]
     assert result.threshold == (0.2, 0.9)
     assert result.verdict == "NOT OK"
-    assert colour_detector.detect(image, "red", threshold=calibration).verdict == "OK"
+    for part in ("red", "red, green, blue"):  # every prompt has a say in the scores of the others
+        with pytest.raises(RtvpError, match=f"expected the prompts red, green, got {part}: calibrate anew"):
+            colour_detector.detect(image, part, threshold=calibration)
 
 
 def test_a_calibration_of_something_else_is_refused(
     calibration: Calibration, colour_detector: Detector, red_square: np.ndarray
 ) -> None:
-    with pytest.raises(RtvpError, match="expected prompts among red, green, got 'blue': calibrate anew"):
+    with pytest.raises(RtvpError, match="expected the prompts red, green, got red, blue: calibrate anew"):
         colour_detector.detect(red_square, "red, blue", threshold=calibration)
     with pytest.raises(RtvpError, match="it was made with tile None, got auto"):
-        colour_detector.detect(red_square, "red", threshold=calibration, tile="auto")
+        colour_detector.detect(red_square, "red, green", threshold=calibration, tile="auto")
     colour_detector.name = "other"
     with pytest.raises(RtvpError, match="it was made with model colours, got other"):
-        colour_detector.detect(red_square, "red", threshold=calibration)
+        colour_detector.detect(red_square, "red, green", threshold=calibration)

@@ -88,13 +88,12 @@ class Calibration:
         """The threshold of each prompt.
 
         Raises:
-            RtvpError: a prompt that was not calibrated, or another model, input size or tiling than then.
+            RtvpError: other prompts, or another model, input size or tiling, than were calibrated.
         """
-        if missing := [name for name in names if name not in self.thresholds]:
-            known = ", ".join(self.thresholds)
-            raise RtvpError(
-                f"calibration: expected prompts among {known}, got {missing[0]!r}: calibrate anew"
-            )
+        # Text-visual interaction: each prompt has a say in the scores of the others.
+        if set(names) != set(self.thresholds):
+            known, asked = ", ".join(self.thresholds), ", ".join(names)
+            raise RtvpError(f"calibration: expected the prompts {known}, got {asked}: calibrate anew")
         for what, ours, theirs in (
             ("model", self.model, model),
             ("input size", self.input_size, input_size),

@@ -81,9 +81,7 @@ def calibrate_command(
         confidence=confidence,
         false_alarms=false_alarms,
         misses=misses,
-        model=detector.name,
-        input_size=detector.size,
-        tile=None if tiling is None else tiling.label,
+        settings=detector.settings(wanted, tiling),
     )
     if plot is not None:
         _draw(curve, calibration, plot)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 
 import torch
 from torch import Tensor
 
-from rtvp.data.images import RGBArray, fitting_scale, letterbox, same_shapes, to_batch
+from rtvp.data.images import RGBArray, fitting_scale, letterbox, run_by_shape, to_batch
 from rtvp.errors import RtvpError
 from rtvp.models.postprocess import postprocess
 from rtvp.models.tile_merge import merge_tiles
-from rtvp.types import Detections, DetectorOutput
+from rtvp.types import Detections, DetectorOutput, Letterbox
 
 AUTO_SCALE = 0.5  # of automatic tiles: a defect of 20 px is 10 px in the input
 WORTH_IT = 1.5  # an automatic tile is seen at least this much larger than the whole, or there is none
@@ -61,11 +62,6 @@ class Tiling:
         if isinstance(tile, str) and not tile.isdecimal():
             raise RtvpError(f"tile: expected auto, or a side in px such as 640, got {tile!r:.80}")
         return cls(int(tile))
-
-    @property
-    def label(self) -> int | str:
-        """What `of` takes."""
-        return self.side or "auto"
 
     def windows(self, width: int, height: int, size: int) -> list[tuple[int, int, int, int]]:
         """The tiles of an image, row by row: xyxy in px, none if it is not worth it.
@@ -132,15 +128,37 @@ def look_closer(
     parts: list[Detections] = []
     remaining = iter(windows)
     while chunk := list(islice(remaining, batch)):
-        placed = [letterbox(image[top:bottom, left:right], size) for left, top, right, bottom in chunk]
-        found: dict[int, Detections] = {}
-        for indices in same_shapes([pixels for pixels, _ in placed]):
-            output = forward(to_batch([placed[index][0] for index in indices], device))
-            placements = [placed[index][1] for index in indices]
-            own = postprocess(output, placements, SCORE_FLOOR, max_detections=PER_TILE)
-            found.update(zip(indices, own, strict=True))
-        parts += [_shifted(found[index], *window[:2]) for index, window in enumerate(chunk)]
+        tiles = [image[top:bottom, left:right] for left, top, right, bottom in chunk]
+        found = look(tiles, forward, size, device, SCORE_FLOOR, PER_TILE)
+        parts += [_shifted(own, *window[:2]) for own, window in zip(found, chunk, strict=True)]
     return merge_tiles(whole, parts, torch.tensor(windows), (height, width))
+
+
+def look(
+    images: Sequence[RGBArray],
+    forward: Callable[[Tensor], DetectorOutput],
+    size: int,
+    device: torch.device | str,
+    score_floor: float,
+    max_detections: int = 300,
+) -> list[Detections]:
+    """The one way from pictures to detections: letterbox, network, postprocess.
+
+    Args:
+        images: [H, W, 3] uint8 RGB each, all in memory at once.
+        forward: images [B, 3, h, w] to the network's output.
+        size: side of the network input of a square, px.
+        device: of the network.
+        score_floor: what lies at or below it is dropped.
+        max_detections: at most this many an image.
+    """
+
+    def run(placed: list[tuple[Tensor, Letterbox]]) -> list[Detections]:
+        inputs, placements = zip(*placed, strict=True)
+        output = forward(to_batch(inputs, device))
+        return postprocess(output, placements, score_floor, max_detections=max_detections)
+
+    return run_by_shape([letterbox(image, size) for image in images], itemgetter(0), run)
 
 
 def _shifted(found: Detections, left: int, top: int) -> Detections:

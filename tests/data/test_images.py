@@ -24,7 +24,7 @@ from rtvp.data.images import (
     find_images,
     letterbox,
     read_image,
-    same_shapes,
+    run_by_shape,
     to_batch,
     to_rgb,
 )
@@ -380,8 +380,16 @@ def test_a_damaged_picture_is_refused() -> None:
 
 def test_batches_are_of_one_shape() -> None:
     wide, tall = torch.zeros(3, 32, 64), torch.zeros(3, 64, 32)
-    assert same_shapes([wide, tall, wide, tall, tall]) == [[0, 2], [1, 3, 4]]
-    assert same_shapes([]) == []
+    batches: list[str] = []
+
+    def run(names: list[str]) -> list[str]:
+        batches.append("".join(names))
+        return [name.upper() for name in names]
+
+    images = {"a": wide, "b": tall, "c": wide, "d": tall, "e": tall}
+    assert run_by_shape(list(images), images.__getitem__, run) == ["A", "B", "C", "D", "E"]
+    assert batches == ["ac", "bde"]
+    assert run_by_shape([], images.__getitem__, run) == []
 
 
 def test_letterbox_places_at_the_top_left_and_pads() -> None:

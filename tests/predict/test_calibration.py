@@ -107,9 +107,9 @@ def test_highest_scores() -> None:
 @pytest.fixture
 def calibration() -> Calibration:
     rate = Rate(1, 100, 0.0, 0.05)
-    return Calibration(
-        {"red": 0.9, "green": 0.2}, "false alarms", 0.05, 0.95, rate, None, "colours", 256, None
-    )
+    prompts = [{"name": "red", "texts": []}, {"name": "green", "texts": []}]
+    settings = {"model": "colours", "weights": "", "input_size": 256, "tile": None, "prompts": prompts}
+    return Calibration({"red": 0.9, "green": 0.2}, "false alarms", 0.05, 0.95, rate, None, settings)
 
 
 def test_saved_and_read(calibration: Calibration, tmp_path: Path) -> None:
@@ -119,15 +119,16 @@ def test_saved_and_read(calibration: Calibration, tmp_path: Path) -> None:
         "{",
         "[]",
         '{"format": "rtvp-detections"}',
-        '{"format": "rtvp-calibration", "version": 2}',
+        '{"format": "rtvp-calibration", "version": 1}',
     ):
         (tmp_path / "bad.json").write_text(content)
         with pytest.raises(RtvpError, match=r"bad\.json: expected what `rtvp calibrate` wrote"):
             Calibration.read(tmp_path / "bad.json")
-    wrong = json.loads((tmp_path / "new" / "c.json").read_text()) | {"thresholds": {"red": 7}}
-    (tmp_path / "bad.json").write_text(json.dumps(wrong))
-    with pytest.raises(RtvpError, match="got another file"):
-        Calibration.read(tmp_path / "bad.json")
+    for part in ({"thresholds": {"red": 7}}, {"thresholds": {"red": 0.5}}, {"settings": {}}):
+        wrong = json.loads((tmp_path / "new" / "c.json").read_text()) | part
+        (tmp_path / "bad.json").write_text(json.dumps(wrong))
+        with pytest.raises(RtvpError, match="got another file"):
+            Calibration.read(tmp_path / "bad.json")
 
 
 def test_each_prompt_is_held_to_its_threshold(
@@ -148,8 +149,13 @@ def test_a_calibration_of_something_else_is_refused(
 ) -> None:
     with pytest.raises(RtvpError, match="expected the prompts red, green, got red, blue: calibrate anew"):
         colour_detector.detect(red_square, "red, blue", threshold=calibration)
-    with pytest.raises(RtvpError, match="it was made with tile None, got auto"):
+    with pytest.raises(RtvpError, match=r"it was made with tile None, got \{'side': None, 'overlap': 0.2"):
         colour_detector.detect(red_square, "red, green", threshold=calibration, tile="auto")
+    with pytest.raises(RtvpError, match=r"made with the texts of green \[\], got \['lawn'\]: calibrate anew"):
+        colour_detector.detect(red_square, "red, green: lawn", threshold=calibration)
+    colour_detector.digest = "0123"
+    with pytest.raises(RtvpError, match="it was made with weights , got 0123"):
+        colour_detector.detect(red_square, "red, green", threshold=calibration)
     colour_detector.name = "other"
     with pytest.raises(RtvpError, match="it was made with model colours, got other"):
         colour_detector.detect(red_square, "red, green", threshold=calibration)

@@ -18,9 +18,9 @@ import glob
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -32,6 +32,8 @@ from torch import Tensor
 from rtvp.errors import RtvpError
 from rtvp.types import Letterbox
 
+S = TypeVar("S")
+T = TypeVar("T")
 RGBArray: TypeAlias = npt.NDArray[np.uint8]
 ImageSource: TypeAlias = "str | os.PathLike[str] | npt.NDArray[Any] | Image.Image"
 
@@ -149,12 +151,26 @@ def to_batch(images: Sequence[Tensor], device: torch.device | str = "cpu") -> Te
     return torch.stack(list(images)).to(device).float()  # bytes cross to the device, a quarter of the floats
 
 
-def same_shapes(images: Sequence[Tensor]) -> list[list[int]]:
-    """Which images can form a batch: their indices, by shape, in order of the first of each."""
+def run_by_shape(
+    images: Sequence[S], pixels: Callable[[S], Tensor], run: Callable[[list[S]], Iterable[T]]
+) -> list[T]:
+    """Run images in batches of one shape each.
+
+    Args:
+        images: what is known of each.
+        pixels: one of them to its [3, H, W].
+        run: images of one shape to one result an image.
+
+    Returns:
+        The results, in order of ``images``.
+    """
     by_shape: dict[torch.Size, list[int]] = {}
     for index, image in enumerate(images):
-        by_shape.setdefault(image.shape, []).append(index)
-    return list(by_shape.values())
+        by_shape.setdefault(pixels(image).shape, []).append(index)
+    results: dict[int, T] = {}
+    for indices in by_shape.values():
+        results.update(zip(indices, run([images[index] for index in indices]), strict=True))
+    return [results[index] for index in range(len(images))]
 
 
 def find_images(sources: Sequence[str | os.PathLike[str]], skip: Path | None = None) -> list[Path]:

@@ -10,11 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rtvp.data.images import letterbox, same_shapes, to_batch
 from rtvp.models.expert import Expert
-from rtvp.models.postprocess import postprocess
 from rtvp.models.text_encoder import EmbeddingCache, TextEncoder, embed_prompts
-from rtvp.tiling import Tiling, look_closer
+from rtvp.tiling import Tiling, look, look_closer
 from rtvp.types import Detections, DetectorOutput, Prompt
 
 SCORE_FLOOR = 0.001  # average precision needs the low scores too
@@ -139,14 +137,7 @@ def _detect(
     forward: Callable[[Tensor], DetectorOutput],
     tiling: Tiling | None = None,
 ) -> list[Detections]:
-    """The one way from pictures to detections: letterbox, network, postprocess, and perhaps tiles."""
-    inputs, letterboxes = zip(*(letterbox(image, size) for image in images), strict=True)
-    found: dict[int, Detections] = {}
-    for indices in same_shapes(inputs):
-        output = forward(to_batch([inputs[index] for index in indices], device))
-        placements = [letterboxes[index] for index in indices]
-        found.update(zip(indices, postprocess(output, placements, SCORE_FLOOR), strict=True))
-    whole = [found[index] for index in range(len(images))]
+    whole = look(images, forward, size, device, SCORE_FLOOR)
     if tiling is None:
         return whole
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rtvp.errors import RtvpError
 from rtvp.files import replacing
 
-FORMAT, VERSION = "rtvp-calibration", 1
+FORMAT, VERSION = "rtvp-calibration", 2
 CONFIDENCE = 0.95
 SMALLEST_SCORE = 1e-4  # scores are compared as logits, and below this all are the same
 LOGIT_STEP = 1e-6  # beside a score, so that rounding puts it on neither side
@@ -67,9 +67,7 @@ class Calibration:
             do not mislead.
         false_alarms: good images found NOT OK, of those that decided the threshold where ``target`` says so.
         misses: defective images found OK, None if there were none.
-        model: name of the model that was calibrated.
-        input_size: of it, px.
-        tile: as given to `Detector.detect_many`, None for no tiles.
+        settings: what decides the scores, as `Detector.settings` tells.
     """
 
     thresholds: Mapping[str, float]
@@ -78,30 +76,30 @@ class Calibration:
     confidence: float
     false_alarms: Rate
     misses: Rate | None
-    model: str
-    input_size: int
-    tile: int | str | None
+    settings: Mapping[str, Any]
 
-    def for_names(
-        self, names: Sequence[str], model: str, input_size: int, tile: int | str | None
-    ) -> tuple[float, ...]:
-        """The threshold of each prompt.
+    def for_settings(self, settings: Mapping[str, Any]) -> tuple[float, ...]:
+        """The threshold of each prompt, in their order.
+
+        Args:
+            settings: what decides the scores now, as `Detector.settings` tells.
 
         Raises:
             RtvpError: other prompts, or another model, input size or tiling, than were calibrated.
         """
-        # Text-visual interaction: each prompt has a say in the scores of the others.
-        if set(names) != set(self.thresholds):
-            known, asked = ", ".join(self.thresholds), ", ".join(names)
-            raise RtvpError(f"calibration: expected the prompts {known}, got {asked}: calibrate anew")
-        for what, ours, theirs in (
-            ("model", self.model, model),
-            ("input size", self.input_size, input_size),
-            ("tile", self.tile, tile),
+        ours, theirs = dict(self.settings), dict(settings)
+        # Text-visual interaction: each prompt has a say in the scores of the others. Their order has none.
+        known, asked = _by_name(ours.pop("prompts")), _by_name(theirs.pop("prompts"))
+        if known.keys() != asked.keys():
+            before, now = ", ".join(known), ", ".join(asked)
+            raise RtvpError(f"calibration: expected the prompts {before}, got {now}: calibrate anew")
+        for what, value, other in (
+            *((what, ours[what], theirs[what]) for what in theirs),
+            *((f"the texts of {name}", known[name], asked[name]) for name in asked),
         ):
-            if ours != theirs:
-                raise RtvpError(f"calibration: it was made with {what} {ours}, got {theirs}: calibrate anew")
-        return tuple(self.thresholds[name] for name in names)
+            if value != other:
+                raise RtvpError(f"calibration: it was made with {what} {value}, got {other}: calibrate anew")
+        return tuple(self.thresholds[name] for name in asked)
 
     def save(self, path: Path) -> None:
         """Write it as JSON, whole or not at all.
@@ -138,7 +136,13 @@ class Calibration:
         content["thresholds"] = {str(name): float(value) for name, value in content["thresholds"].items()}
         if not all(0 <= value <= 1 for value in content["thresholds"].values()):
             raise ValueError
+        if _by_name(content["settings"]["prompts"]).keys() != content["thresholds"].keys():
+            raise ValueError
         return cls(**content)
+
+
+def _by_name(prompts: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    return {str(prompt["name"]): list(prompt["texts"]) for prompt in prompts}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,23 +5,26 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rtvp.config import DetectorConfig
-from rtvp.data.images import ImageSource, RGBArray, letterbox, same_shapes, to_batch, to_rgb
+from rtvp.data.images import ImageSource, RGBArray, letterbox, run_by_shape, to_batch, to_rgb
 from rtvp.data.prompts import parse_prompts
 from rtvp.errors import RtvpError
 from rtvp.models.build import load_detector
 from rtvp.models.fold import fold_batch_norms
 from rtvp.models.postprocess import postprocess
 from rtvp.models.text_encoder import EmbeddingCache, TextEncoder, embed_prompts, make_text_encoder
-from rtvp.models.weights import find_checkpoint, weights_home
+from rtvp.models.weights import find_checkpoint, sha256_of, weights_home
 from rtvp.predict.calibration import Calibration
 from rtvp.predict.prompt_map import prompt_maps
 from rtvp.predict.result import ImageProblem, Result
@@ -44,6 +47,7 @@ class Detector:
         device: ``cpu`` or ``cuda``.
         size: side of the network input, px, a multiple of 32; ``config.input_size`` if None.
         cache: keeps text embeddings between runs.
+        digest: of the weights, to tell one model from another.
 
     Raises:
         RtvpError: a device, size or threshold that cannot be.
@@ -59,6 +63,7 @@ class Detector:
         device: str = "cpu",
         size: int | None = None,
         cache: EmbeddingCache | None = None,
+        digest: str = "",
     ) -> None:
         _check_device(device)
         self.size = config.input_size if size is None else size
@@ -73,7 +78,7 @@ class Detector:
         # Channels last: a sixth faster on a CPU, the same numbers to rounding. The stubs lack the argument.
         self.network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.config, self.text_encoder, self.name = config, text_encoder, name
-        self.device, self.cache = device, cache
+        self.device, self.cache, self.digest = device, cache, digest
 
     def detect(
         self,
@@ -131,12 +136,12 @@ class Detector:
         text = embed_prompts(wanted, self.text_encoder, self.cache).to(self.device)
         names = tuple(prompt.name for prompt in wanted)
         tiling = Tiling.of(tile)
-        limits = self.limits(threshold, names, tiling)
+        limits = self.limits(threshold, wanted, tiling)
         search = _Search(names, text, batch, limits, explain, keep_images, tiling)
         return self._stream(images, search)
 
     def limits(
-        self, threshold: float | Calibration | None, names: Sequence[str], tiling: Tiling | None
+        self, threshold: float | Calibration | None, prompts: Sequence[Prompt], tiling: Tiling | None
     ) -> float | tuple[float, ...]:
         """The score to exceed: for all prompts, or one a prompt where they were calibrated.
 
@@ -144,20 +149,26 @@ class Detector:
             RtvpError: not a score, or a calibration of other prompts or another model.
         """
         if isinstance(threshold, Calibration):
-            tile = None if tiling is None else tiling.label
-            return threshold.for_names(names, self.name, self.size, tile)
+            return threshold.for_settings(self.settings(prompts, tiling))
         return self.threshold if threshold is None else checked_threshold(threshold)
+
+    def settings(self, prompts: Sequence[Prompt], tiling: Tiling | None) -> dict[str, Any]:
+        """What decides the scores, for JSON."""
+        return {
+            "model": self.name,
+            "weights": self.digest,
+            "input_size": self.size,
+            "tile": None if tiling is None else asdict(tiling),
+            "prompts": [{"name": prompt.name, "texts": list(prompt.texts)} for prompt in prompts],
+        }
 
     def _stream(self, images: Iterable[ImageSource], search: _Search) -> Iterator[Result | ImageProblem]:
         remaining = iter(images)
         while chunk := list(islice(remaining, search.batch)):
             read = [_read(image, self.size, search) for image in chunk]
             placed = [entry for entry in read if isinstance(entry, _Placed)]
-            results: dict[int, Result] = {}
-            for indices in same_shapes([image.pixels for image in placed]):
-                found = self._detect_placed([placed[index] for index in indices], search)
-                results.update(zip(indices, found, strict=True))
-            in_order = (results[index] for index in range(len(placed)))
+            run = partial(self._detect_placed, search=search)
+            in_order = iter(run_by_shape(placed, attrgetter("pixels"), run))
             for entry in read:
                 yield entry if isinstance(entry, ImageProblem) else next(in_order)
 
@@ -231,6 +242,7 @@ def load(
         device=device,
         size=size,
         cache=EmbeddingCache(weights_home() / "embeddings"),
+        digest=sha256_of(path),
     )
 
 

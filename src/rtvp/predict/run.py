@@ -99,12 +99,12 @@ def detect_to_folder(
     Raises:
         RtvpError: an argument is wrong, in which case nothing is written; or a file cannot be written.
     """
-    names, tiling = [prompt.name for prompt in prompts], Tiling.of(tile)
-    limits = detector.limits(threshold, names, tiling)
+    tiling = Tiling.of(tile)
+    limits = detector.limits(threshold, prompts, tiling)
     pictures = _places(images, out)
     lowest = min(SCORE_FLOOR, *np.atleast_1d(limits).tolist()) if coco else threshold
     results = detector.detect_many(images, prompts, batch, lowest, explain, True, tiling)
-    summary = Summary(names)
+    summary = Summary([prompt.name for prompt in prompts])
     content, start = _settings(detector, limits, prompts, tiling), time.perf_counter()
     with ExitStack() as stack:
         predict = stack.enter_context(json_list(out / "predictions.json")) if coco else None
@@ -135,11 +135,8 @@ def _settings(
         "format": DETECTIONS_FORMAT,
         "version": DETECTIONS_VERSION,
         "rtvp_version": __version__,
-        "model": detector.name,
-        "input_size": detector.size,
-        "tile": None if tiling is None else tiling.label,
+        **detector.settings(prompts, tiling),
         "threshold": limits,  # for all prompts, or one a prompt
-        "prompts": [{"name": prompt.name, "texts": list(prompt.texts)} for prompt in prompts],
         "images": [],
         "problems": [],
     }

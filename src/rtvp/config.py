@@ -69,6 +69,9 @@ class DetectorConfig(StrictModel):
     adaptation: AdaptationConfig = AdaptationConfig()
     visual_prompt: VisualPromptConfig = VisualPromptConfig()
     interaction: InteractionConfig = InteractionConfig()
+    presence: bool = Field(
+        default=False, description="scores also say how likely the image shows the prompt at all"
+    )
     input_size: InputSide = Field(default=640, description="default side of the input, px")
 
     @field_validator("strides", "head_strides", mode="before")

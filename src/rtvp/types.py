@@ -56,13 +56,15 @@ class DetectorOutput:
 
     Attributes:
         boxes_xyxy: [B, A, 4] float32, pixels of the network input.
-        logits: [B, A, K] float32 contrastive logits; their sigmoid is the score.
+        logits: [B, A, K] float32 contrastive logits; their sigmoid is the score, unless presence has a say.
         distance_logits: [B, A, 4, bins] distribution-focal logits of the distances left, top, right, bottom.
         anchor_points: [A, 2] centre of each cell, px of the network input, (x, y).
         anchor_strides: [A] stride of each cell, px.
         prompt_scores: per level [B, 1, H/s, W/s]: the uncertainty score of Eq. 4 in [0, 1].
         prompt_masks: per level [B, 1, H/s, W/s]: 1 where the sparse sampling of Eq. 6 kept the cell.
         prompts: per level [B, C, H/s, W/s]: the refined visual prompt (kept cells of F^R).
+        presence_logits: [B, K] float32: the image shows the prompt somewhere; None from a model that does not
+            tell.
     """
 
     boxes_xyxy: Tensor
@@ -73,6 +75,7 @@ class DetectorOutput:
     prompt_scores: tuple[Tensor, ...] = ()
     prompt_masks: tuple[Tensor, ...] = ()
     prompts: tuple[Tensor, ...] = ()
+    presence_logits: Tensor | None = None
 
 
 class Target(NamedTuple):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from rtvp.config import DetectorConfig
 from rtvp.errors import RtvpError
-from rtvp.models.build import build_detector, load_detector, save_detector, with_contrast
+from rtvp.models.build import build_detector, extended, load_detector, save_detector
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.image_encoder import IMAGE_ENCODERS
 
@@ -60,7 +60,7 @@ def test_contrast_is_added_without_a_change(
     small_detector: Callable[..., RTVPDetector], small_config: Callable[..., DetectorConfig]
 ) -> None:
     detector, config = small_detector(), small_config()
-    wider = with_contrast(detector, config.model_copy(update={"contrast": True})).eval()
+    wider = extended(detector, config.model_copy(update={"contrast": True})).eval()
     for ours, theirs in zip(outputs(wider), outputs(detector.eval()), strict=True):
         torch.testing.assert_close(ours, theirs)
     # The new weights are at zero, not stuck there.
@@ -74,7 +74,7 @@ def test_contrast_is_added_without_a_change(
 def test_contrast_cannot_be_added_to_every_pyramid() -> None:
     config = DetectorConfig(image_encoder={"name": "mobile_sam"}, channels=16, interaction={"heads": 2})
     with pytest.raises(RtvpError, match="contrast can be added to a LateralFeaturePyramid, not to a Simple"):
-        with_contrast(build_detector(config), config.model_copy(update={"contrast": True}))
+        extended(build_detector(config), config.model_copy(update={"contrast": True}))
 
 
 def test_round_trip(

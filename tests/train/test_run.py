@@ -229,6 +229,21 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(
     assert steps_logged(tmp_path / "run" / "rtvp.csv") == ["3"]
 
 
+def test_presence_is_fitted_at_the_end(finished: Path, train: Train, tmp_path: Path) -> None:
+    changes = {"detector.presence": True, "start_from": str(finished / "detector.safetensors")}
+    fitted, config, _ = load_detector(train(tmp_path / "run", changes))
+    assert config.presence and fitted.presence is not None
+    assert not torch.equal(fitted.presence.weight, torch.tensor([1.0, 0.0, 0.0]))
+
+
+def test_a_setting_that_came_later_has_its_default(finished: Path, train: Train) -> None:
+    path = finished / "config.json"
+    before = json.loads(path.read_text())
+    del before["config"]["detector"]["presence"]
+    path.write_text(json.dumps(before))
+    assert train(finished) == finished / "detector.safetensors"
+
+
 def test_a_folder_holds_one_run(finished: Path, train: Train) -> None:
     before = (finished / "config.json").read_bytes()
     with pytest.raises(RtvpError, match="holds a run of another configuration"):

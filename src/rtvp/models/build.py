@@ -35,27 +35,31 @@ def build_detector(config: DetectorConfig) -> RTVPDetector:
     return RTVPDetector(encoder, config)
 
 
-def with_contrast(detector: RTVPDetector, config: DetectorConfig) -> RTVPDetector:
-    """The same detector with ``config.contrast``: what that adds to the input has weight 0 at first.
+def extended(detector: RTVPDetector, config: DetectorConfig) -> RTVPDetector:
+    """The same detector with contrast or presence beside.
 
     Args:
-        detector: built from ``config`` with ``contrast`` off.
+        detector: built from ``config`` with ``contrast``, ``presence`` or both off.
         config: of the result.
 
     Returns:
-        A detector that computes the same, in training mode.
+        A detector that computes the same, in training mode: what contrast adds to the input has weight 0 at
+        first, and presence is the best score.
 
     Raises:
-        RtvpError: its pyramid is not one of lateral levels, each of which reads one map of the encoder.
+        RtvpError: contrast for a pyramid other than one of lateral levels, each of which reads one map of the
+            encoder.
     """
-    if not isinstance(detector.pyramid, LateralFeaturePyramid):
-        kind = type(detector.pyramid).__name__
-        raise RtvpError(f"contrast can be added to a LateralFeaturePyramid, not to a {kind}: train anew")
     wider = build_detector(config)
     weights = detector.state_dict()
     for name, tensor in wider.state_dict().items():
-        known = weights[name]
+        known = weights.setdefault(name, tensor)
         if known.shape != tensor.shape:
+            if not isinstance(detector.pyramid, LateralFeaturePyramid):
+                kind = type(detector.pyramid).__name__
+                raise RtvpError(
+                    f"contrast can be added to a LateralFeaturePyramid, not to a {kind}: train anew"
+                )
             weights[name] = torch.zeros_like(tensor)
             weights[name][tuple(slice(side) for side in known.shape)] = known
     wider.load_state_dict(weights)

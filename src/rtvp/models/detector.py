@@ -12,6 +12,7 @@ from rtvp.models.feature_pyramid import make_pyramid
 from rtvp.models.image_encoder.base import ImageEncoder
 from rtvp.models.masked_feature_reconstruction import PyramidDecoder
 from rtvp.models.neck import PathAggregationNeck
+from rtvp.models.presence import PresenceHead
 from rtvp.models.visual_prompt.refiner import RefinedPrompt, VisualPromptRefiner
 from rtvp.types import DetectorOutput
 
@@ -47,6 +48,7 @@ class RTVPDetector(nn.Module):
         )
         classifiers = [ContrastiveClassifier(channels, text_width) for _ in config.head_strides]
         self.head = DetectionHead(config.head_strides, channels, classifiers, config.distance_bins)
+        self.presence = PresenceHead() if config.presence else None
 
     def forward(self, images: Tensor, text: Tensor) -> DetectorOutput:
         """See the class."""
@@ -74,4 +76,5 @@ class RTVPDetector(nn.Module):
             level for stride, level in zip(self.strides, fused, strict=True) if stride in self.head_strides
         ]
         head: HeadOutput = self.head(on_head, text)
-        return DetectorOutput(*head, prompt.scores, prompt.masks, prompt.prompts)
+        presence = None if self.presence is None else self.presence(head.logits)
+        return DetectorOutput(*head, prompt.scores, prompt.masks, prompt.prompts, presence)

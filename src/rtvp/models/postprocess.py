@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rtvp.losses.boxes import pairwise_iou
+from rtvp.models.presence import rescored
 from rtvp.types import Detections, DetectorOutput, Letterbox
 
 VOTING_IOU = 0.6
@@ -30,7 +31,8 @@ def postprocess(
         iou_threshold: of two boxes of one prompt that overlap more than this, the lower score goes.
         max_detections: at most this many an image.
     """
-    scores = output.logits.sigmoid()
+    logits, presence = output.logits, output.presence_logits
+    scores = (logits if presence is None else rescored(logits, presence)).sigmoid()
     return [
         _one_image(boxes, score, letterbox, score_threshold, iou_threshold, max_detections)
         for boxes, score, letterbox in zip(output.boxes_xyxy, scores, letterboxes, strict=True)

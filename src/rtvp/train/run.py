@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from rtvp.config import StageConfig, TrainConfig, load_config
+from rtvp.config import StageConfig, TrainConfig, load_config, parse_config
 from rtvp.data.dataset import GENERIC_NAME, Collator, SampleSettings, TrainingBatches, TrainingSamples
 from rtvp.data.glossary import descriptions, synonyms
 from rtvp.data.text_sampling import TextSettings
 from rtvp.errors import RtvpError
 from rtvp.files import replacing
-from rtvp.models.build import build_detector, load_detector, save_detector, with_contrast
+from rtvp.models.build import build_detector, extended, load_detector, save_detector
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.image_encoder import (
     IMAGE_ENCODERS,
@@ -30,6 +30,7 @@ from rtvp.train.data import RunData, read_run_data
 from rtvp.train.distributed import make_fabric
 from rtvp.train.expert_file import build_expert, save_expert
 from rtvp.train.feature_cache import CachedSamples
+from rtvp.train.fit_presence import fit_presence
 from rtvp.train.interpolate import interpolate
 from rtvp.train.loop import Stage
 from rtvp.train.record import write_record
@@ -93,6 +94,8 @@ def train(config: TrainConfig, data: RunData, out: Path, features: Path | None =
         save_detector(checkpoint, detector, config.detector, metadata)
         # What is measured is the file, whose weights are rounded to half precision, not what it came from.
         saved, _, _ = load_detector(checkpoint)
+        if saved.presence is not None:
+            fit_presence(saved, data.train, encoder, config.detector.input_size)
         figures, threshold = validate(config, data, saved, encoder)
         _write_json(out / "validation.json", figures)
         save_detector(checkpoint, saved, config.detector, {**metadata, "threshold": f"{threshold:.3f}"})
@@ -135,17 +138,23 @@ class _Run:
 
     def claim(self) -> None:
         """Make the folder of the run, or check that it is of the same run."""
-        path, content = self.out / "config.json", self.config.model_dump(mode="json")
-        wanted = {"config": content, "data": self.data.digest}
-        if path.exists() and json.loads(path.read_text(encoding="utf-8")) != wanted:
+        path = self.out / "config.json"
+        if path.exists() and not self._is_this_run(json.loads(path.read_text(encoding="utf-8"))):
             raise RtvpError(
                 f"{self.out} holds a run of another configuration or other data: choose another folder, or "
                 "remove it"
             )
         if self.fabric.is_global_zero:
-            _write_json(path, wanted)
+            _write_json(path, {"config": self.config.model_dump(mode="json"), "data": self.data.digest})
             write_record(self.out, self.config, self.data.digest)
         self.fabric.barrier()
+
+    def _is_this_run(self, found: dict[str, Any]) -> bool:
+        try:  # a setting that came later has its default then
+            config = parse_config(found["config"], TrainConfig, "config.json")
+        except RtvpError:
+            return False
+        return config == self.config and bool(found["data"] == self.data.digest)
 
     def pretrain_expert(self, detector: RTVPDetector) -> ExpertStep:
         """The expert's own training, on the seen names; it may leave its encoder to the detector."""
@@ -285,9 +294,10 @@ def _start(config: TrainConfig) -> RTVPDetector:
         detector, found, _ = load_detector(Path(config.start_from))
         # How large the input usually is decides nothing about the shape of the weights.
         found = found.model_copy(update={"input_size": config.detector.input_size})
-        if config.detector.contrast and not found.contrast:
-            found = found.model_copy(update={"contrast": True})
-            detector = with_contrast(detector, found)
+        added = {"contrast": config.detector.contrast, "presence": config.detector.presence}
+        if more := {key: True for key, wanted in added.items() if wanted and not getattr(found, key)}:
+            found = found.model_copy(update=more)
+            detector = extended(detector, found)
         if found != config.detector:
             raise RtvpError(
                 f"start_from: expected a checkpoint of the configured detector, and {config.start_from} is "

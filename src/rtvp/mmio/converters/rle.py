@@ -40,13 +40,13 @@ def encode_window(
     rows, columns = window.shape
     strip = np.zeros((columns, height), dtype=np.bool_)  # the columns that the window crosses, one a row
     strip[:, top : top + rows] = window.T
-    edges = np.flatnonzero(np.diff(strip.ravel(), prepend=False)) + left * height
-    return encode_counts(np.diff(edges, prepend=0, append=width * height), size)
+    edges = np.flatnonzero(np.diff(strip.ravel(), prepend=False, append=False)) + left * height
+    counts = np.diff(edges, prepend=0, append=width * height)
+    return encode_counts(counts if counts[-1] else counts[:-1])  # no run of nothing after the last pixel
 
 
-def encode_counts(counts: NDArray[np.int64], size: tuple[int, int]) -> str:
-    """Compressed form of counts that cover an image of ``size`` (width, height)."""
-    assert int(counts.sum()) == size[0] * size[1]
+def encode_counts(counts: NDArray[np.int64]) -> str:
+    """Compressed form of counts."""
     return _compress(counts.tolist())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -86,9 +86,16 @@ def pixel_window(box_xyxy: Sequence[float], width: int, height: int) -> Window:
     )
 
 
-def make_masks(maker: MaskMaker, view: View) -> tuple[str, ...]:
-    """The mask of each box as COCO's compressed run-length counts over the image; one with nothing in it is
-    its whole box."""
+def make_masks(maker: Callable[[View], Iterable[BoolArray]], view: View) -> tuple[str, ...]:
+    """The mask of each box as COCO's compressed run-length counts over the image.
+
+    Args:
+        maker: a `MaskMaker`, or any function that does what one does.
+        view: the image and its boxes.
+
+    Returns:
+        N counts; where the maker found nothing in a box, the mask is all of it.
+    """
     height, width = view.image.shape[:2]
     found = zip(view.windows(), maker(view), strict=True)
     return tuple(

@@ -84,9 +84,9 @@ def draw_detections(
 def draw_outlines(
     image: RGBArray, masks: Iterable[npt.NDArray[np.bool_]], label_indices: npt.NDArray[np.int64]
 ) -> RGBArray:
-    """A copy of the picture with the outlines of N masks [H, W], given best first, in their prompts' colours.
+    """A copy of the picture with the outlines of N masks [H, W] in the colours of their prompts.
 
-    The line lies on the mask's own pixels: one that ends at the picture's edge keeps its outline.
+    A line runs along the mask's own outermost pixels: at the picture's edge it is seen, too.
     """
     height, width = image.shape[:2]
     line = max(1, round((height * width) ** 0.5 / 350))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,11 @@ class SamMasks:
             return
         picture, placement = view.embedded or self.embed(view.image)
         boxes = torch.from_numpy(view.boxes_xyxy).to(self.device) * placement.scale
-        points, labels = (each.to(self.device) for each in best_points(view.prompt_map, windows))
-        for start in range(0, len(windows), BATCH):
-            part = slice(start, start + BATCH)
+        points = best_points(view.prompt_map, windows)
+        for part in _batches([point is not None for point in points]):
+            helped = torch.tensor([point for point in points[part] if point is not None], device=self.device)
             logits = self.segmenter(
-                picture, boxes[part], points[part, None] * placement.scale, labels[part, None]
+                picture, boxes[part], helped[:, None] * placement.scale if len(helped) else None
             )
             for window, each in zip(windows[part], logits.float().cpu().numpy(), strict=True):
                 yield _inside(each, window, placement.scale) > 0
@@ -94,19 +95,28 @@ def embeddings(network: nn.Module | None) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def best_points(prompt_map: npt.NDArray[np.float32] | None, windows: list[Window]) -> tuple[Tensor, Tensor]:
-    """In each box the highest of the sampled points (Eq. 6).
-
-    Returns:
-        [N, 2] px of the image, (x, y), and [N] 1, or -1 where nothing in the box was sampled.
-    """
-    points, labels = torch.zeros(len(windows), 2), torch.full((len(windows),), -1)
-    for index, window in enumerate(windows):
-        if prompt_map is not None and (part := prompt_map[window.slices]).max() > 0:
+def best_points(
+    prompt_map: npt.NDArray[np.float32] | None, windows: list[Window]
+) -> list[tuple[float, float] | None]:
+    """In each box the highest of the sampled points (Eq. 6), (x, y) in px; None if nothing was sampled."""
+    points: list[tuple[float, float] | None] = []
+    for window in windows:
+        part = None if prompt_map is None else prompt_map[window.slices]
+        if part is None or part.max() <= 0:
+            points.append(None)
+        else:
             row, column = divmod(int(part.argmax()), part.shape[1])
-            points[index] = torch.tensor([window.left + column, window.top + row])
-            labels[index] = 1
-    return points, labels
+            points.append((float(window.left + column), float(window.top + row)))
+    return points
+
+
+def _batches(helped: list[bool]) -> Iterator[slice]:
+    """Boxes that go through the decoder together: with a point or without, as SAM knows no box in between."""
+    start = 0
+    for _, alike in groupby(helped):
+        end = start + len(list(alike))
+        yield from (slice(first, min(first + BATCH, end)) for first in range(start, end, BATCH))
+        start = end
 
 
 def _inside(logits: npt.NDArray[np.float32], window: Window, scale: float) -> npt.NDArray[np.float32]:

@@ -1,8 +1,10 @@
 """Masks without further weights: a pixel belongs to the defect if it looks unlike what surrounds the box.
 
-The log odds of a pixel are a sum of two terms: how far it is from the middle of the box, and how unlike the
-surroundings it looks; ``benchmarks/masks.py --fit`` fits them on public sets with masks. Of all masks that such
-odds can give, the one of the largest expected IoU is taken: where the picture says nothing, most of the box.
+The log odds of a pixel are a sum of three terms: how far it is from the middle of the box, how unlike the
+surroundings it looks, and how unlike them what stands out most in the box looks: beside a strong contrast a
+weak one says little. ``benchmarks/masks.py --fit`` fits their weights on public sets with masks. Of all masks
+that such odds can give, the one of the largest expected IoU is taken: where the picture says nothing, the
+middle of the box.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ import numpy.typing as npt
 from rtvp.data.images import RGBArray
 from rtvp.predict.masks import BoolArray, View, Window
 
-PLACE, UNLIKENESS, BIAS = -2.03, 0.55, 0.42  # of the log odds
+PLACE, UNLIKENESS, STRONGEST, BIAS = -2.06, 0.86, -0.44, 1.29  # of the log odds
 SIDE = 96  # px: a square box is scaled to it where it is larger; others to as many pixels
 MARGIN = 0.25  # of the box's sides, 4 px at least: what surrounds it
 SAMPLES = 200  # pixels of the surroundings
+STRONG = 0.9  # quantile
 NEAREST = 3  # a pixel is compared with the sample that is next to its so many nearest
 TEXTURE_WEIGHT, COARSE_WEIGHT = 8.0, 0.5  # against the colours, in grey levels
 
@@ -39,10 +42,9 @@ class SurroundingsMasks:
 
 def mask_of_box(image: RGBArray, window: Window) -> BoolArray:
     """[h, w] bool inside ``window`` of the image."""
-    crop, inner, scale = _with_surroundings(image, window)
-    small = _scaled(image[crop.slices], scale)
-    place, unlike, inside = terms(small, inner, scale)
-    odds = PLACE * place + UNLIKENESS * unlike + BIAS
+    small, inner, scale, crop = scaled_crop(image, window)
+    place, unlike, strongest, inside = terms(small, inner, scale)
+    odds = np.asarray(PLACE * place + UNLIKENESS * unlike + STRONGEST * strongest + BIAS)
     margin = odds - best_threshold(odds[inside])
     if scale < 1:
         # As bytes: a box may have a hundred megapixels. 128 is the threshold, below it is no mask.
@@ -52,7 +54,27 @@ def mask_of_box(image: RGBArray, window: Window) -> BoolArray:
     return np.asarray(margin[inner.slices] >= 0)
 
 
-def terms(small: RGBArray, inner: Window, scale: float) -> tuple[Floats, Floats, BoolArray]:
+def scaled_crop(image: RGBArray, window: Window) -> tuple[RGBArray, Window, float, Window]:
+    """The box and its surroundings, with a bounded number of pixels.
+
+    Returns:
+        [h, w, 3] the scaled crop; where the box lies in the crop, and the scale, as `terms` takes them; where
+        the crop lies in the image.
+    """
+    height, width = image.shape[:2]
+    left, top, right, bottom = window
+    x, y = (max(4, round(MARGIN * side)) for side in (right - left, bottom - top))
+    crop = Window(max(0, left - x), max(0, top - y), min(width, right + x), min(height, bottom + y))
+    inner = Window(left - crop.left, top - crop.top, right - crop.left, bottom - crop.top)
+    scale = min(1.0, SIDE / ((right - left) * (bottom - top)) ** 0.5)
+    small = image[crop.slices]
+    if scale < 1:
+        size = (max(1, round(scale * small.shape[1])), max(1, round(scale * small.shape[0])))
+        small = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return small, inner, scale, crop
+
+
+def terms(small: RGBArray, inner: Window, scale: float) -> tuple[Floats, Floats, float, BoolArray]:
     """The terms of the log odds, of every pixel of a scaled crop.
 
     Args:
@@ -61,8 +83,9 @@ def terms(small: RGBArray, inner: Window, scale: float) -> tuple[Floats, Floats,
         scale: by which it was scaled.
 
     Returns:
-        [h, w] squared distance to the middle, 1 on the ellipse that touches the box's sides; [h, w] how unlike
-        the surroundings, in deviations of theirs from their mean; [h, w] whether it is in the box.
+        [h, w] squared distance to the middle, 1 on the ellipse that touches the box's sides; [h, w] how
+        unlike the surroundings, in deviations of theirs from their mean; the same of what stands out most in
+        the box; [h, w] whether a pixel is in the box.
     """
     height, width = small.shape[:2]
     left, top, right, bottom = (edge * scale for edge in inner)
@@ -74,11 +97,12 @@ def terms(small: RGBArray, inner: Window, scale: float) -> tuple[Floats, Floats,
     around = ~inside if not inside.all() else inside
     distance = np.log1p(_distance_to(_looks(small), around))
     known = distance[around]
-    unlike = (distance - known.mean()) / (known.std() + 0.1)
-    return np.asarray(across**2 + down**2, np.float32), unlike.astype(np.float32), inside
+    unlike = np.asarray((distance - known.mean()) / (known.std() + 0.1), np.float32)
+    strongest = float(np.quantile(unlike[inside], STRONG))
+    return np.asarray(across**2 + down**2, np.float32), unlike, strongest, inside
 
 
-def best_threshold(odds: Floats) -> float:
+def best_threshold(odds: npt.NDArray[np.floating]) -> float:
     """The log odds from which on pixels are to be taken so that the expected IoU is largest.
 
     With probabilities p and the k most probable pixels taken, the expected intersection is the sum of theirs,
@@ -88,22 +112,6 @@ def best_threshold(odds: Floats) -> float:
     chances = np.cumsum(1 / (1 + np.exp(-ordered.astype(np.float64))))
     taken = np.arange(1, len(ordered) + 1)
     return float(ordered[np.argmax(chances / (taken + chances[-1] - chances))])
-
-
-def _with_surroundings(image: RGBArray, window: Window) -> tuple[Window, Window, float]:
-    """The crop, where the box lies in it, and the scale that gives it a bounded number of pixels."""
-    height, width = image.shape[:2]
-    left, top, right, bottom = window
-    x, y = (max(4, round(MARGIN * side)) for side in (right - left, bottom - top))
-    crop = Window(max(0, left - x), max(0, top - y), min(width, right + x), min(height, bottom + y))
-    inner = Window(left - crop.left, top - crop.top, right - crop.left, bottom - crop.top)
-    return crop, inner, min(1.0, SIDE / ((right - left) * (bottom - top)) ** 0.5)
-
-
-def _scaled(crop: RGBArray, scale: float) -> RGBArray:
-    height, width = crop.shape[:2]
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8) if scale < 1 else crop
 
 
 def _looks(crop: RGBArray) -> Floats:

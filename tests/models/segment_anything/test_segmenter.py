@@ -84,15 +84,15 @@ def test_equals_the_reference(reference_package: str, tmp_path: Path, side: int,
     segmenter = loaded(reference, tmp_path)
     picture = torch.randn(1, 256, side, side)
     boxes, points = BOXES * side / 8, POINTS * side / 8
-    given = (points, LABELS) if with_points else (None, None)
+    given = points if with_points else None
     with torch.inference_mode():
-        masks = segmenter(picture, boxes, *given)
+        masks = segmenter(picture, boxes, given)
         expected, _ = reference_masks(
             reference,
             picture,
             reference.prompt_encoder.get_dense_pe(),
             boxes=boxes,
-            points=given if with_points else None,
+            points=(points, torch.ones(3, 2)) if with_points else None,
         )
     assert masks.shape == (3, 4 * side, 4 * side)
     torch.testing.assert_close(masks, expected[:, 0], rtol=1e-4, atol=1e-4 * float(expected.abs().max()))

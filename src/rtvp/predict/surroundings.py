@@ -18,12 +18,13 @@ import numpy.typing as npt
 from rtvp.data.images import RGBArray
 from rtvp.predict.masks import BoolArray, View, Window
 
-PLACE, UNLIKENESS, STRONGEST, BIAS = -2.06, 0.86, -0.44, 1.29  # of the log odds
+PLACE, UNLIKENESS, STRONGEST, BIAS = -2.02, 0.91, -0.52, 1.34  # of the log odds
 SIDE = 96  # px: a square box is scaled to it where it is larger; others to as many pixels
 MARGIN = 0.25  # of the box's sides, 4 px at least: what surrounds it
 SAMPLES = 200  # pixels of the surroundings
 STRONG = 0.9  # quantile
 NEAREST = 3  # a pixel is compared with the sample that is next to its so many nearest
+BLUR = 1.0  # px, deviation
 TEXTURE_WEIGHT, COARSE_WEIGHT = 8.0, 0.5  # against the colours, in grey levels
 
 Floats = npt.NDArray[np.float32]
@@ -131,4 +132,5 @@ def _distance_to(looks: Floats, around: BoolArray) -> Floats:
     squared = (flat**2).sum(1)[:, None] + (samples**2).sum(1) - 2 * flat @ samples.T
     squared.partition(min(NEAREST, len(samples) - 1), axis=1)
     nearest = squared[:, min(NEAREST, len(samples) - 1)]
-    return np.asarray(np.sqrt(nearest.clip(min=0)).reshape(around.shape), np.float32)
+    distance = np.sqrt(nearest.clip(min=0)).reshape(around.shape)
+    return np.asarray(cv2.GaussianBlur(distance, (0, 0), BLUR), np.float32)  # a single pixel is noise

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtvp.predict.masks import View, Window, pixel_window
+from rtvp.data.images import read_image
+from rtvp.data.labelled import read_sources
+from rtvp.predict.masks import View, Window, decode_mask, pixel_window
 from rtvp.predict.surroundings import SurroundingsMasks, best_threshold, mask_of_box
 
 
@@ -103,3 +108,21 @@ def test_the_threshold_is_the_best_of_all(odds: list[float]) -> None:
         return float(chances[taken].sum() / (taken.sum() + chances[~taken].sum()))
 
     assert expected_iou(best_threshold(values)) == pytest.approx(max(map(expected_iou, odds)))
+
+
+@pytest.mark.slow
+def test_real_defects_are_outlined_better_than_by_their_boxes() -> None:
+    root = os.environ.get("RTVP_DATA")
+    if not root or not Path(root).is_dir():
+        pytest.skip("needs the folder of the public data sets: set RTVP_DATA")
+    for labelled in read_sources(Path(root), ("kolektorsdd", "pill-mvtec", "tile-mvtec"), masks=True):
+        ours, boxes = [], []
+        for record in [each for each in labelled.images if each.annotations][:10]:
+            image = read_image(record.path)
+            for annotation in record.annotations:
+                if annotation.mask is not None:
+                    truth = decode_mask(annotation.mask, record.width, record.height)
+                    window = pixel_window(annotation.box_xyxy, record.width, record.height)
+                    ours.append(iou(mask_of_box(image, window), truth[window.slices]))
+                    boxes.append(float(truth[window.slices].mean()))
+        assert np.mean(ours) > np.mean(boxes) + 0.03, labelled.name

@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float32]
 
 
 class SurroundingsMasks:
-    """Masks from the picture alone; about 10 ms a box. See the module."""
+    """Masks from the picture alone; see the module."""
 
     name = "surroundings"
     asks_network = False

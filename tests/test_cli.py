@@ -19,6 +19,7 @@ import rtvp
 from rtvp.cli import main
 from rtvp.config import DetectorConfig
 from rtvp.errors import RtvpError
+from rtvp.mmio.converters.rle import parse_counts
 from rtvp.models.build import build_detector, save_detector
 from rtvp.predict import Detector
 
@@ -138,6 +139,21 @@ def test_coco(detect: Callable[..., tuple[int, Path]], folder: Path, tmp_path: P
         "image_id": 3, "category_id": 8, "bbox": [128, 64, 64, 64], "score": pytest.approx(0.999643)
     }  # fmt: skip
     assert {path.name for path in out.iterdir()} == {"one.png", "detections.json", "predictions.json"}
+
+
+def test_masks(
+    detect: Callable[..., tuple[int, Path]], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out = detect(folder / "a" / "one.png", folder / "b" / "one.png", "--prompts", "red", "--masks")
+    assert (code, capsys.readouterr().err) == (0, "")
+    content = json.loads((out / "detections.json").read_text())
+    assert content["masks"] == "surroundings"
+    found = [entry["detections"] for entry in content["images"]]
+    assert [len(each) for each in found] == [1, 0]
+    segmentation = found[0][0]["segmentation"]
+    assert segmentation["size"] == [256, 1024]
+    counts = parse_counts(segmentation["counts"], (1024, 256))
+    assert 0 < counts[1::2].sum() <= 64 * 64
 
 
 def test_tiles(detect: Callable[..., tuple[int, Path]], tmp_path: Path) -> None:

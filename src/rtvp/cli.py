@@ -118,6 +118,12 @@ def detect(
         Path | None, typer.Option(help="Thresholds that `rtvp calibrate` found, in place of --threshold.")
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Also write the visual-prompt map.")] = False,
+    masks: Annotated[
+        bool,
+        typer.Option(
+            "--masks", help="Also a mask a box; Mobile-SAM's where `rtvp weights fetch mobile_sam` was run."
+        ),
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     batch: Annotated[int, typer.Option(help="Images that go through the network together.")] = 1,
     size: Annotated[
@@ -153,6 +159,7 @@ def detect(
             batch=batch,
             explain=explain,
             tile=tile,
+            masks=masks,
             coco=coco_file,
             on_image=on_image,
         )

@@ -25,6 +25,16 @@ from rtvp.models.image_encoder import ImageEncoder
 from rtvp.models.layers import Bottleneck, ConvBlock, SeparableConvBlock
 from rtvp.models.masked_feature_reconstruction import FeatureDecoder, PyramidDecoder
 from rtvp.models.neck import PathAggregationNeck, TextGuidedBlock
+from rtvp.models.presence import PresenceHead
+from rtvp.models.segment_anything.mask_decoder import MLP, MaskDecoder
+from rtvp.models.segment_anything.prompt_encoder import PositionEncoding, PromptEncoder
+from rtvp.models.segment_anything.segmenter import BoxSegmenter
+from rtvp.models.segment_anything.two_way_transformer import (
+    Attention,
+    TokenMLP,
+    TwoWayBlock,
+    TwoWayTransformer,
+)
 from rtvp.models.visual_prompt.auxiliary_head import AuxiliaryBoxHead
 from rtvp.models.visual_prompt.refiner import VisualPromptRefiner
 from rtvp.models.visual_prompt.uncertainty import UncertaintyScorer
@@ -113,7 +123,11 @@ CASES = {
     ),
 }
 
-TESTED_ELSEWHERE = {RTVPDetector, Expert}  # with their image encoders: test_detector, test_expert
+SEGMENT_ANYTHING = {BoxSegmenter, PromptEncoder, PositionEncoding, MaskDecoder, MLP}
+SEGMENT_ANYTHING |= {TwoWayTransformer, TwoWayBlock, Attention, TokenMLP}
+# With their image encoders, in test_detector and test_expert; against the reference, in test_segmenter; what
+# has no weights that learn, in test_presence.
+TESTED_ELSEWHERE = {RTVPDetector, Expert, PresenceHead} | SEGMENT_ANYTHING
 
 ALL = pytest.mark.parametrize("module_type", CASES, ids=lambda module_type: module_type.__name__)
 

@@ -144,6 +144,30 @@ def test_coco_results(colour_detector: Detector, folder: Path, coco_path: Path, 
     assert [len(entry["detections"]) for entry in shown["images"]] == [0, 1]
 
 
+def test_coco_results_with_masks_are_read_by_the_library(
+    colour_detector: Detector, folder: Path, coco_path: Path, tmp_path: Path
+) -> None:
+    library = pytest.importorskip("pycocotools.coco", reason="pycocotools is not installed")
+    coco, out = read_coco_file(coco_path), tmp_path / "out"
+    images = [folder / image.file_name for image in coco.images]
+    detect_to_folder(colour_detector, images, coco.prompts(), out, coco=coco, masks=True)
+    shown = json.loads((out / "detections.json").read_text())
+    assert shown["masks"] == "surroundings"
+    ((detection,),) = (entry["detections"] for entry in shown["images"] if entry["detections"])
+    content = json.loads(coco_path.read_text())
+    for image in content["images"]:
+        image |= {"width": 1024, "height": 256}
+    coco_path.write_text(json.dumps(content | {"annotations": []}))
+    read = library.COCO(str(coco_path)).loadRes(str(out / "predictions.json"))
+    entries = read.loadAnns(read.getAnnIds())
+    assert len(entries) == 2
+    for entry in entries:
+        assert entry["segmentation"] == detection["segmentation"]
+        mask = read.annToMask(entry)
+        assert mask.shape == (256, 1024)
+        assert 0 < mask.sum() == mask[64:128, 128:192].sum()
+
+
 def test_coco_results_go_below_the_threshold_up_to_300(colour_detector: Detector, tmp_path: Path) -> None:
     Image.fromarray(np.full((640, 640, 3), 100, dtype=np.uint8)).save(tmp_path / "grey.png")  # scores 0.15
     coco = CocoFile.model_validate(

@@ -13,6 +13,7 @@ from rtvp.predict.render import (
     _places,
     draw_detections,
     draw_map,
+    draw_outlines,
     prompt_colour,
 )
 
@@ -35,6 +36,22 @@ def test_box_lines_are_on_the_box_in_its_colour() -> None:
         assert tuple(image[y, x]) == colour
     assert tuple(image[200, 150]) == (90, 90, 90)  # the inside stays as it was
     assert tuple(image[200, 98]) == (90, 90, 90)
+
+
+def test_outlines_run_along_the_masks_pixels_and_the_pictures_edge() -> None:
+    image = np.full((60, 80, 3), 90, np.uint8)
+    masks = np.zeros((2, 60, 80), np.bool_)
+    masks[0, 10:20, 30:50] = True
+    masks[1, 40:, :25] = True
+    masks[1, 50:55, 10:15] = False  # a hole has an outline, too
+    drawn_over = draw_outlines(image, masks, np.array([0, 1]))
+    for mask, index, edge, inner in ((masks[0], 0, (10, 40), (15, 40)), (masks[1], 1, (59, 5), (45, 5))):
+        assert tuple(drawn_over[edge]) == prompt_colour(index)
+        assert tuple(drawn_over[inner]) == (90, 90, 90)
+        changed = (drawn_over == prompt_colour(index)).all(axis=2)
+        assert not (changed & ~mask).any() or index == 1
+    assert tuple(drawn_over[52, 9]) == prompt_colour(1)
+    assert (image == 90).all()
 
 
 def test_a_box_as_large_as_the_picture_is_seen_on_all_sides() -> None:

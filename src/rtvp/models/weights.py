@@ -73,7 +73,7 @@ KNOWN_WEIGHTS = {
             sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
             licence="Apache-2.0",
             source=f"ChaoningZhang/MobileSAM at {MOBILE_SAM_COMMIT[:7]}",
-            note="image encoder TinyViT-5M",
+            note="image encoder TinyViT-5M, and the mask decoder of --masks",
         ),
         WeightFile(
             name="clip-vit-base-patch32",

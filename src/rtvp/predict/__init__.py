@@ -5,16 +5,22 @@ from __future__ import annotations
 from rtvp.predict.calibration import Calibration
 from rtvp.predict.coco import CocoFile, read_coco_file
 from rtvp.predict.detector import Detector, load
+from rtvp.predict.masks import MaskMaker
 from rtvp.predict.result import ImageProblem, Result
 from rtvp.predict.run import Summary, detect_to_folder
+from rtvp.predict.sam_masks import SamMasks
+from rtvp.predict.surroundings import SurroundingsMasks
 
 __all__ = [
     "Calibration",
     "CocoFile",
     "Detector",
     "ImageProblem",
+    "MaskMaker",
     "Result",
+    "SamMasks",
     "Summary",
+    "SurroundingsMasks",
     "detect_to_folder",
     "load",
     "read_coco_file",

@@ -50,7 +50,8 @@ class CocoFile(StrictModel):
         return [Prompt(name) for name in self._ids_by_name()]
 
     def results(self, image: CocoImage, result: Result) -> Iterator[dict[str, Any]]:
-        """COCO results of one image, best first: this file's ids, bbox as x, y, width, height in px.
+        """COCO results of one image, best first: this file's ids, bbox as x, y, width, height in px, and the
+        mask as run lengths where there are masks.
 
         Args:
             image: which image.
@@ -60,11 +61,17 @@ class CocoFile(StrictModel):
         found = zip(
             result.boxes_xyxy.tolist(), result.label_indices.tolist(), result.scores.tolist(), strict=True
         )
-        entries = ((category, box, score) for box, index, score in found for category in ids[index])
-        for _, (category, box, score) in zip(range(MAX_RESULTS), entries, strict=False):
+        entries = (
+            (number, category, box, score)
+            for number, (box, index, score) in enumerate(found)
+            for category in ids[index]
+        )
+        for _, (number, category, box, score) in zip(range(MAX_RESULTS), entries, strict=False):
             x1, y1, x2, y2 = (round(edge, 2) for edge in box)
             bbox = [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)]
-            yield {"image_id": image.id, "category_id": category, "bbox": bbox, "score": round(score, 6)}
+            entry = {"image_id": image.id, "category_id": category, "bbox": bbox, "score": round(score, 6)}
+            mask = {} if result.mask_counts is None else {"segmentation": result.segmentation(number)}
+            yield entry | mask
 
     def _ids_by_name(self) -> dict[str, list[int]]:
         ids: dict[str, list[int]] = {}

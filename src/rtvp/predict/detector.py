@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
 from operator import attrgetter
@@ -24,10 +24,13 @@ from rtvp.models.build import load_detector
 from rtvp.models.fold import fold_batch_norms
 from rtvp.models.postprocess import postprocess
 from rtvp.models.text_encoder import EmbeddingCache, TextEncoder, embed_prompts, make_text_encoder
-from rtvp.models.weights import find_checkpoint, sha256_of, weights_home
+from rtvp.models.weights import KNOWN_WEIGHTS, find, find_checkpoint, sha256_of, weights_home
 from rtvp.predict.calibration import Calibration
+from rtvp.predict.masks import Embedded, MaskMaker, View, make_masks
 from rtvp.predict.prompt_map import prompt_maps
 from rtvp.predict.result import ImageProblem, Result
+from rtvp.predict.sam_masks import SamMasks, embeddings
+from rtvp.predict.surroundings import SurroundingsMasks
 from rtvp.tiling import Tiling, look_closer
 from rtvp.types import Detections, DetectorOutput, Letterbox, Prompt
 
@@ -79,6 +82,7 @@ class Detector:
         self.network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.config, self.text_encoder, self.name = config, text_encoder, name
         self.device, self.cache, self.digest = device, cache, digest
+        self._mask_maker: MaskMaker | None = None
 
     def detect(
         self,
@@ -87,13 +91,16 @@ class Detector:
         threshold: float | Calibration | None = None,
         explain: bool = False,
         tile: Tiling | int | str | None = None,
+        masks: bool | MaskMaker = False,
     ) -> Result:
         """Look for ``prompts`` in one image; the arguments are those of `detect_many`.
 
         Raises:
             RtvpError: the image cannot be read, or an argument is wrong.
         """
-        (result,) = self.detect_many([image], prompts, threshold=threshold, explain=explain, tile=tile)
+        (result,) = self.detect_many(
+            [image], prompts, threshold=threshold, explain=explain, tile=tile, masks=masks
+        )
         if isinstance(result, ImageProblem):
             raise RtvpError(result.message)
         return result
@@ -107,6 +114,7 @@ class Detector:
         explain: bool = False,
         keep_images: bool = False,
         tile: Tiling | int | str | None = None,
+        masks: bool | MaskMaker = False,
     ) -> Iterator[Result | ImageProblem]:
         """Look for ``prompts`` in any number of images, ``batch`` of which are in memory at a time.
 
@@ -121,6 +129,7 @@ class Detector:
             keep_images: also give a result its pixels if they can be read again from a file.
             tile: also look at parts of each image closer: ``auto``, as its size needs it; or the side of a
                 tile in px of the image. Finds smaller defects, and takes as long as so many images.
+            masks: also give each detection a mask inside its box: True for what `mask_maker` finds best.
 
         Returns:
             One entry an image, in order: its result, or why it could not be read.
@@ -137,8 +146,28 @@ class Detector:
         names = tuple(prompt.name for prompt in wanted)
         tiling = Tiling.of(tile)
         limits = self.limits(threshold, wanted, tiling)
-        search = _Search(names, text, batch, limits, explain, keep_images, tiling)
+        maker = self.mask_maker(masks)
+        search = _Search(names, text, batch, limits, explain, keep_images, tiling, maker)
         return self._stream(images, search)
+
+    def mask_maker(self, masks: bool | MaskMaker = True) -> MaskMaker | None:
+        """What makes masks: Mobile-SAM's decoder if its weights were fetched, else the picture alone.
+
+        Args:
+            masks: False for none; or a maker of masks, which is returned as it is.
+
+        Raises:
+            RtvpError: the weights are there but damaged.
+        """
+        if not isinstance(masks, bool):
+            return masks
+        if masks and self._mask_maker is None:
+            weight = KNOWN_WEIGHTS["mobile_sam"]
+            if (weights_home() / weight.filename).exists():
+                self._mask_maker = SamMasks(find(weight.name), self.device)
+            else:
+                self._mask_maker = SurroundingsMasks()
+        return self._mask_maker if masks else None
 
     def limits(
         self, threshold: float | Calibration | None, prompts: Sequence[Prompt], tiling: Tiling | None
@@ -176,7 +205,9 @@ class Detector:
     def _detect_placed(self, images: list[_Placed], search: _Search) -> list[Result]:
         letterboxes = [image.letterbox for image in images]
         pixels = to_batch([image.pixels for image in images], self.device)
-        output = self._forward(pixels, search.text)
+        asks = search.maker is not None and search.maker.asks_network
+        with embeddings(self.network if asks else None) as embedded:
+            output = self._forward(pixels, search.text)
         # Threshold 0, because the verdict's score is that of the best detection, however low.
         found = postprocess(output, letterboxes, score_threshold=0.0)
         if search.tiling is not None:
@@ -184,10 +215,12 @@ class Detector:
                 self._look_closer(image, whole, search) for image, whole in zip(images, found, strict=True)
             ]
         shape = (pixels.shape[2], pixels.shape[3])
-        maps = prompt_maps(output, letterboxes, shape) if search.explain else [None] * len(images)
+        wanted = search.explain or (asks and self.config.visual_prompt.enabled)
+        maps = prompt_maps(output, letterboxes, shape) if wanted else [None] * len(images)
+        pictures = embedded[0][:, None] if embedded else [None] * len(images)
         return [
-            _to_result(image, search, detections, heat).above(search.threshold)
-            for image, detections, heat in zip(images, found, maps, strict=True)
+            _with_masks(_to_result(image, search, detections, heat), image, search, heat, picture)
+            for image, detections, heat, picture in zip(images, found, maps, pictures, strict=True)
         ]
 
     def _look_closer(self, image: _Placed, whole: Detections, search: _Search) -> Detections:
@@ -268,6 +301,7 @@ class _Search:
     explain: bool
     keep_images: bool
     tiling: Tiling | None
+    maker: MaskMaker | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +321,7 @@ def _read(image: ImageSource, size: int, search: _Search) -> _Placed | ImageProb
     except RtvpError as error:
         return ImageProblem(path, str(error))
     pixels, placement = letterbox(original, size)
-    needed = search.keep_images or search.tiling is not None or path is None
+    needed = search.keep_images or search.tiling or search.maker or path is None
     return _Placed(path, pixels, placement, original if needed else None)
 
 
@@ -304,9 +338,20 @@ def _to_result(image: _Placed, search: _Search, found: Detections, heat: np.ndar
         scores=found.scores.numpy(),
         threshold=0.0,
         verdict_score=float(found.scores[0]) if len(found.scores) else 0.0,
-        prompt_map=heat,
+        prompt_map=heat if search.explain else None,
         image=kept,
-    )
+    ).above(search.threshold)
+
+
+def _with_masks(
+    result: Result, image: _Placed, search: _Search, heat: np.ndarray | None, picture: Tensor | None
+) -> Result:
+    if search.maker is None:
+        return result
+    assert image.original is not None
+    embedded = None if picture is None else Embedded(picture, image.letterbox)
+    view = View(image.original, result.boxes_xyxy, heat, embedded)
+    return replace(result, mask_counts=make_masks(search.maker, view))
 
 
 def _as_prompts(prompts: str | Sequence[str | Prompt]) -> tuple[Prompt, ...]:

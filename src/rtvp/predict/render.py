@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import cv2
@@ -79,6 +79,22 @@ def draw_detections(
     for label, place, colour in reversed(labels):
         label.paint(draw, place, colour)
     return np.array(canvas)
+
+
+def draw_outlines(
+    image: RGBArray, masks: Iterable[npt.NDArray[np.bool_]], label_indices: npt.NDArray[np.int64]
+) -> RGBArray:
+    """A copy of the picture with the outlines of N masks [H, W] in the colours of their prompts.
+
+    A line runs along the mask's own outermost pixels: at the picture's edge it is seen, too.
+    """
+    height, width = image.shape[:2]
+    line = max(1, round((height * width) ** 0.5 / 350))
+    drawn = image.copy()
+    for mask, index in zip(masks, label_indices, strict=True):
+        outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(drawn, outlines, -1, prompt_colour(int(index)), line)
+    return np.asarray(drawn, np.uint8)
 
 
 def draw_map(image: RGBArray, prompt_map: npt.NDArray[np.float32]) -> RGBArray:

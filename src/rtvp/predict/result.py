@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,8 +13,9 @@ import numpy.typing as npt
 
 from rtvp.data.images import RGBArray, read_image
 from rtvp.errors import RtvpError
+from rtvp.predict.masks import BoolArray, decode_mask, decode_masks
 from rtvp.predict.outputs import write_picture
-from rtvp.predict.render import draw_detections, draw_map
+from rtvp.predict.render import draw_detections, draw_map, draw_outlines
 
 Verdict = Literal["OK", "NOT OK"]
 
@@ -33,6 +35,7 @@ class Result:
         threshold: the score that a detection had to exceed; one a name where the detector was calibrated.
         verdict_score: the highest score of any detection, be it below the threshold; 0 if there is none.
         prompt_map: [H, W] float32 in [0, 1], what the visual prompt picked out; only on request.
+        mask_counts: N masks as COCO's compressed run-length counts; only on request.
         image: [H, W, 3] uint8 RGB, kept if there is no file to read again, or on request.
     """
 
@@ -46,12 +49,46 @@ class Result:
     threshold: float | tuple[float, ...]
     verdict_score: float
     prompt_map: npt.NDArray[np.float32] | None = field(default=None, repr=False)
+    mask_counts: tuple[str, ...] | None = field(default=None, repr=False)
     image: RGBArray | None = field(default=None, repr=False)
 
     @property
     def labels(self) -> list[str]:
         """The prompt name of each detection."""
         return [self.names[index] for index in self.label_indices]
+
+    @property
+    def masks(self) -> BoolArray | None:
+        """[N, height, width] bool, made anew by each call; None if no masks were asked for.
+
+        That is a byte a pixel and detection: of large images take one after the other, by `mask`.
+        """
+        if self.mask_counts is None:
+            return None
+        masks = np.zeros((len(self.mask_counts), self.height, self.width), np.bool_)
+        for index in range(len(masks)):
+            masks[index] = self.mask(index)
+        return masks
+
+    def mask(self, index: int) -> BoolArray:
+        """[height, width] bool: the pixels of one detection.
+
+        Raises:
+            RtvpError: no masks were asked for.
+        """
+        if self.mask_counts is None:
+            raise RtvpError("this result has no masks: detect with masks=True")
+        return decode_mask(self.mask_counts[index], self.width, self.height)
+
+    def segmentation(self, index: int) -> dict[str, Any]:
+        """One mask as COCO writes it: ``size`` as height and width, ``counts`` compressed.
+
+        Raises:
+            RtvpError: no masks were asked for.
+        """
+        if self.mask_counts is None:
+            raise RtvpError("this result has no masks: detect with masks=True")
+        return {"size": [self.height, self.width], "counts": self.mask_counts[index]}
 
     @property
     def verdict(self) -> Verdict:
@@ -71,10 +108,14 @@ class Result:
             boxes_xyxy=self.boxes_xyxy[kept],
             label_indices=self.label_indices[kept],
             scores=self.scores[kept],
+            mask_counts=None if self.mask_counts is None else tuple(compress(self.mask_counts, kept)),
         )
 
     def draw(self) -> RGBArray:
-        """The picture with boxes, labels, scores and the verdict: [height, width, 3] uint8 RGB.
+        """The picture with boxes, labels, scores, the verdict, and outlines where there are masks.
+
+        Returns:
+            [height, width, 3] uint8 RGB.
 
         Raises:
             RtvpError: the image was not kept, and its file can no longer be read.
@@ -82,7 +123,11 @@ class Result:
         captions = [f"{label} {score:.2f}" for label, score in zip(self.labels, self.scores, strict=True)]
         verdict = f"{self.verdict} {self.verdict_score:.2f}"
         boxes, indices = self.boxes_xyxy, self.label_indices
-        return draw_detections(self._pixels(), boxes, indices, captions, verdict, self.verdict == "OK")
+        pixels = self._pixels()
+        if self.mask_counts is not None:
+            masks = decode_masks(self.mask_counts, self.width, self.height)
+            pixels = draw_outlines(pixels, masks, indices)
+        return draw_detections(pixels, boxes, indices, captions, verdict, self.verdict == "OK")
 
     def draw_explanation(self) -> RGBArray:
         """The picture under its prompt map: [height, width, 3] uint8 RGB.
@@ -105,16 +150,20 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and texts, as in ``detections.json``: boxes to 0.01 px, scores to 6 decimals."""
         found = zip(self.boxes_xyxy.tolist(), self.labels, self.scores.tolist(), strict=True)
+        detections: list[dict[str, Any]] = [
+            {"box_xyxy": [round(edge, 2) for edge in box], "label": label, "score": round(score, 6)}
+            for box, label, score in found
+        ]
+        if self.mask_counts is not None:
+            for index, detection in enumerate(detections):
+                detection["segmentation"] = self.segmentation(index)
         return {
             "image": None if self.image_path is None else self.image_path.as_posix(),
             "width": self.width,
             "height": self.height,
             "verdict": self.verdict,
             "verdict_score": round(self.verdict_score, 6),
-            "detections": [
-                {"box_xyxy": [round(edge, 2) for edge in box], "label": label, "score": round(score, 6)}
-                for box, label, score in found
-            ],
+            "detections": detections,
         }
 
     def _pixels(self) -> RGBArray:

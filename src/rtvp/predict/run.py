@@ -17,6 +17,7 @@ from rtvp.errors import RtvpError
 from rtvp.predict.calibration import Calibration
 from rtvp.predict.coco import SCORE_FLOOR, CocoFile
 from rtvp.predict.detector import Detector
+from rtvp.predict.masks import MaskMaker
 from rtvp.predict.outputs import (
     check_folder,
     explain_name,
@@ -79,6 +80,7 @@ def detect_to_folder(
     batch: int = 1,
     explain: bool = False,
     tile: Tiling | int | str | None = None,
+    masks: bool | MaskMaker = False,
     coco: CocoFile | None = None,
     on_image: Callable[[Result | ImageProblem], None] = lambda _: None,
 ) -> Summary:
@@ -93,6 +95,7 @@ def detect_to_folder(
         batch: images that go through the network together.
         explain: also write the prompt map over each picture.
         tile: also look at parts of each image closer, see `Detector.detect_many`.
+        masks: also give each detection its mask, see `Detector.detect_many`.
         coco: also write ``predictions.json``, COCO results with this file's ids, whatever the threshold.
         on_image: told of every image when its files are written.
 
@@ -103,9 +106,10 @@ def detect_to_folder(
     limits = detector.limits(threshold, prompts, tiling)
     pictures = _places(images, out)
     lowest = min(SCORE_FLOOR, *np.atleast_1d(limits).tolist()) if coco else threshold
-    results = detector.detect_many(images, prompts, batch, lowest, explain, True, tiling)
+    maker = detector.mask_maker(masks)
+    results = detector.detect_many(images, prompts, batch, lowest, explain, True, tiling, maker or False)
     summary = Summary([prompt.name for prompt in prompts])
-    content, start = _settings(detector, limits, prompts, tiling), time.perf_counter()
+    content, start = _settings(detector, limits, prompts, tiling, maker), time.perf_counter()
     with ExitStack() as stack:
         predict = stack.enter_context(json_list(out / "predictions.json")) if coco else None
         for number, (picture, result) in enumerate(zip(pictures, results, strict=True)):
@@ -129,6 +133,7 @@ def _settings(
     limits: float | tuple[float, ...],
     prompts: Sequence[Prompt],
     tiling: Tiling | None,
+    maker: MaskMaker | None,
 ) -> dict[str, Any]:
     """``detections.json`` before the first image."""
     return {
@@ -136,6 +141,7 @@ def _settings(
         "version": DETECTIONS_VERSION,
         "rtvp_version": __version__,
         **detector.settings(prompts, tiling),
+        "masks": None if maker is None else maker.name,
         "threshold": limits,  # for all prompts, or one a prompt
         "images": [],
         "problems": [],

@@ -13,6 +13,7 @@ from rtvp.mmio.converters.rle import (
     encode_counts,
     encode_mask,
     encode_polygons,
+    encode_window,
     parse_counts,
     runs_to_mask,
 )
@@ -34,7 +35,8 @@ def test_masks_survive_both_forms_and_agree_with_the_library(mask: NDArray[np.ui
     text = encode_mask(mask)
     counts = parse_counts(text, (width, height))
     assert np.array_equal(decode_counts(counts, (width, height)), mask)
-    assert encode_counts(counts, (width, height)) == text
+    assert encode_counts(counts) == text
+    assert text == coco_mask.encode(np.asfortranarray(mask))["counts"].decode()
     box = box_of_counts(counts, (width, height))
     if not mask.any():
         assert box is None
@@ -43,6 +45,22 @@ def test_masks_survive_both_forms_and_agree_with_the_library(mask: NDArray[np.ui
     assert box == (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
     x, y, box_width, box_height = coco_mask.toBbox({"size": [height, width], "counts": text})
     assert box == (x, y, x + box_width, y + box_height)
+
+
+@given(masks(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_window_is_encoded_as_the_whole_image(window: NDArray[np.uint8], data: st.DataObject) -> None:
+    left, top, right, bottom = (data.draw(st.integers(0, 5)) for _ in range(4))
+    whole = np.pad(window, ((top, bottom), (left, right)))
+    expected = coco_mask.encode(np.asfortranarray(whole))["counts"].decode()
+    assert encode_window(window, left, top, (whole.shape[1], whole.shape[0])) == expected
+
+
+def test_long_runs_are_encoded_as_by_the_library() -> None:
+    mask = np.zeros((3000, 2000), np.uint8)
+    mask[5:2990, 7:1500] = 1
+    mask[100, 1900] = 1
+    assert encode_mask(mask) == coco_mask.encode(np.asfortranarray(mask))["counts"].decode()
 
 
 @given(masks())

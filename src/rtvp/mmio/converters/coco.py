@@ -261,7 +261,7 @@ def _read_segmentation(
             raise ValueError(f"the size of an image, got {width} x {height}")
         counts = parse_counts(segmentation.get("counts"), (width, height))
         fits = masks and (width, height) == size
-        return box_of_counts(counts, (width, height)), encode_counts(counts, size) if fits else None
+        return box_of_counts(counts, (width, height)), encode_counts(counts) if fits else None
     polygons = segmentation if isinstance(segmentation[0], list) else [segmentation]
     values = [[float(value) for value in polygon] for polygon in polygons if polygon]
     if not values or any(len(polygon) % 2 for polygon in values):

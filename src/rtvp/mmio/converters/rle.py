@@ -21,15 +21,33 @@ _FAR = 4  # a vertex this many image sides away from the image is no slip of the
 
 def encode_mask(mask: NDArray[np.uint8] | NDArray[np.bool_]) -> str:
     """Compressed counts of a mask [H, W] of 0 and 1."""
-    ordered = np.asfortranarray(mask, dtype=np.uint8)
-    return str(_library().encode(ordered)["counts"].decode("ascii"))
+    height, width = mask.shape
+    return encode_window(mask, 0, 0, (width, height))
 
 
-def encode_counts(counts: NDArray[np.int64], size: tuple[int, int]) -> str:
-    """Compressed form of counts that cover an image of ``size`` (width, height)."""
+def encode_window(
+    window: NDArray[np.uint8] | NDArray[np.bool_], left: int, top: int, size: tuple[int, int]
+) -> str:
+    """Compressed counts of a mask of which only a part may be 1; no mask of the whole image is made.
+
+    Args:
+        window: [h, w] of 0 and 1, that part.
+        left: column of the image in which it begins.
+        top: row of the image in which it begins.
+        size: width and height of the image.
+    """
     width, height = size
-    plain = {"size": [height, width], "counts": counts.tolist()}
-    return str(_library().frPyObjects(plain, height, width)["counts"].decode("ascii"))
+    rows, columns = window.shape
+    strip = np.zeros((columns, height), dtype=np.bool_)  # the columns that the window crosses, one a row
+    strip[:, top : top + rows] = window.T
+    edges = np.flatnonzero(np.diff(strip.ravel(), prepend=False, append=False)) + left * height
+    counts = np.diff(edges, prepend=0, append=width * height)
+    return encode_counts(counts if counts[-1] else counts[:-1])  # no run of nothing after the last pixel
+
+
+def encode_counts(counts: NDArray[np.int64]) -> str:
+    """Compressed form of counts."""
+    return _compress(counts.tolist())
 
 
 def encode_polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> str | None:
@@ -111,6 +129,20 @@ def runs_to_mask(text: str, size: tuple[int, int]) -> NDArray[np.uint8]:
     if any(start + length > after for (start, length), (after, _) in pairwise(pairs)):
         raise ValueError("expected runs in rising order that do not overlap")
     return np.asarray(flat.reshape(size).T, dtype=np.uint8)
+
+
+def _compress(counts: Sequence[int]) -> str:
+    """What `_decompress` reads: from the third on, each count as its difference from the last but one."""
+    letters = []
+    for index, count in enumerate(counts):
+        value = count - counts[index - 2] if index > 2 else count
+        more = True
+        while more:
+            code = value & 0x1F
+            value >>= 5
+            more = value != (-1 if code & 0x10 else 0)
+            letters.append(chr((code | 0x20 if more else code) + 48))
+    return "".join(letters)
 
 
 def _decompress(text: str) -> list[int]:

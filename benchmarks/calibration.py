@@ -24,7 +24,7 @@ from rtvp.mmio.schema import ImageRecord
 from rtvp.models.build import load_detector
 from rtvp.models.weights import find_checkpoint
 from rtvp.predict import Detector, ImageProblem
-from rtvp.predict.calibration import Scores, choose_thresholds, highest_scores
+from rtvp.predict.calibration import Scores, choose_thresholds
 from rtvp.terminal import make_progress
 
 
@@ -68,13 +68,12 @@ def _scores(detector: Detector, own: LabelledSet, prompts: str | list[str], tile
     with make_progress() as progress:
         paths = [record.path for record in own.images]
         results = detector.detect_many(paths, prompts, threshold=0.0, tile=tile)
-        rows, width = [], 0
+        found = []
         for result in progress.track(results, len(paths), description=own.name):
             if isinstance(result, ImageProblem):
                 raise RtvpError(result.message)
-            rows.append((result.label_indices, result.scores))
-            width = len(result.names)
-    return highest_scores(rows, width)
+            found.append(result.presence)
+    return np.array(found, dtype=np.float64)
 
 
 def _judge(own: LabelledSet, scores: Scores, rates: list[float], draws: int) -> dict[str, object]:

@@ -100,9 +100,10 @@ def _scores(
     kind: str,
 ) -> Scores:
     """[images, prompts] the highest scores; RtvpError if an image cannot be read: it would go missing."""
+    import numpy as np
+
     from rtvp.data.images import find_images
     from rtvp.predict import ImageProblem
-    from rtvp.predict.calibration import highest_scores
 
     found = []
     with make_progress() as progress:
@@ -111,8 +112,8 @@ def _scores(
         for result in progress.track(results, len(paths), description=f"{kind} images"):
             if isinstance(result, ImageProblem):
                 raise RtvpError(result.message)
-            found.append((result.label_indices, result.scores))
-    return highest_scores(found, len(prompts))
+            found.append(result.presence)
+    return np.array(found, dtype=np.float64)
 
 
 def _tell(calibration: Calibration, out: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rtvp.errors import RtvpError
 from rtvp.predict import Calibration, Detector
-from rtvp.predict.calibration import Rate, Target, choose_thresholds, highest_scores, images_needed
+from rtvp.predict.calibration import Rate, Target, choose_thresholds, images_needed
 
 
 def draw(seed: int, images: int, prompts: int = 3, shift: float = 0.0) -> np.ndarray:
@@ -96,12 +96,6 @@ def test_rate_is_clopper_pearson() -> None:
     rate = Rate.of(0, 59, 0.9)
     assert (rate.low, rate.high) == (0.0, pytest.approx(1 - 0.05 ** (1 / 59)))
     assert str(Rate.of(2, 40, 0.95)) == "2 of 40 (0.6 to 16.9 %)"
-
-
-def test_highest_scores() -> None:
-    labels, scores = np.array([2, 0, 2]), np.array([0.9, 0.5, 0.2], np.float32)
-    found = highest_scores([(labels, scores), (labels[:0], scores[:0])], 3)
-    np.testing.assert_allclose(found, [[0.5, 0, 0.9], [0, 0, 0]], rtol=1e-6)
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ def test_dictionary_is_plain_json(colour_detector: Detector, folder: Path) -> No
         "height": 256,
         "verdict": "NOT OK",
         "verdict_score": score,
+        "presence": {"red": score, "green": pytest.approx(1 / (1 + np.exp(8)), abs=1e-6)},
         "detections": [{"box_xyxy": [128, 64, 192, 128], "label": "red", "score": score}],
     }
 

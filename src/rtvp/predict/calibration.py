@@ -24,7 +24,7 @@ LEVEL_QUANTILE = 0.9
 FEWEST_FOR_LEVELS = 40
 
 Target: TypeAlias = Literal["false alarms", "misses"]
-Scores: TypeAlias = NDArray[np.float64]  # [images, prompts], the highest of each
+Scores: TypeAlias = NDArray[np.float64]  # [images, prompts], the presence of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def choose_thresholds(
     scores' distribution (Wilks 1941); the largest j that ``confidence`` allows is taken.
 
     Args:
-        good: [N, K] the highest score of each prompt in each good image.
+        good: [N, K] the presence of each prompt in each good image.
         defective: the same of defective images; needed where ``target`` is misses.
         target: what is kept low.
         rate: how low.
@@ -245,20 +245,3 @@ def _curve(good: Scores, defective: Scores | None, limit: float) -> Curve:
     false_alarms = (good > limits[:, None]).mean(axis=1)
     misses = None if defective is None else (defective <= limits[:, None]).mean(axis=1)
     return Curve(false_alarms, misses, int(np.flatnonzero(limits == limit)[0]))
-
-
-def highest_scores(
-    labels_and_scores: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]], names: int
-) -> Scores:
-    """[images, names] the highest score of each prompt in each image, 0 where it was not found at all.
-
-    Args:
-        labels_and_scores: per image, indices of prompts and scores of all detections.
-        names: number of prompts.
-    """
-    rows = []
-    for labels, scores in labels_and_scores:
-        row = np.zeros(names)
-        np.maximum.at(row, labels, scores)
-        rows.append(row)
-    return np.array(rows).reshape(-1, names)

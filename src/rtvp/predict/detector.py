@@ -328,6 +328,8 @@ def _read(image: ImageSource, size: int, search: _Search) -> _Placed | ImageProb
 def _to_result(image: _Placed, search: _Search, found: Detections, heat: np.ndarray | None) -> Result:
     # Pixels that can be read again are not kept unasked: a list of results would fill the memory.
     kept = image.original if search.keep_images or image.path is None else None
+    presence = np.zeros(len(search.names), np.float32)
+    np.maximum.at(presence, found.labels.numpy(), found.scores.numpy())
     return Result(
         image_path=image.path,
         width=image.letterbox.width,
@@ -337,7 +339,7 @@ def _to_result(image: _Placed, search: _Search, found: Detections, heat: np.ndar
         label_indices=found.labels.numpy(),
         scores=found.scores.numpy(),
         threshold=0.0,
-        verdict_score=float(found.scores[0]) if len(found.scores) else 0.0,
+        presence=presence,
         prompt_map=heat if search.explain else None,
         image=kept,
     ).above(search.threshold)

@@ -33,7 +33,8 @@ class Result:
         label_indices: [N] int64, index into ``names``.
         scores: [N] float32 in [0, 1], descending, all above ``threshold``.
         threshold: the score that a detection had to exceed; one a name where the detector was calibrated.
-        verdict_score: the highest score of any detection, be it below the threshold; 0 if there is none.
+        presence: [K] float32 in [0, 1], how likely the image shows what each name says: the highest score of
+            its detections, be it below the threshold; 0 if there is none.
         prompt_map: [H, W] float32 in [0, 1], what the visual prompt picked out; only on request.
         mask_counts: N masks as COCO's compressed run-length counts; only on request.
         image: [H, W, 3] uint8 RGB, kept if there is no file to read again, or on request.
@@ -47,7 +48,7 @@ class Result:
     label_indices: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float32]
     threshold: float | tuple[float, ...]
-    verdict_score: float
+    presence: npt.NDArray[np.float32]
     prompt_map: npt.NDArray[np.float32] | None = field(default=None, repr=False)
     mask_counts: tuple[str, ...] | None = field(default=None, repr=False)
     image: RGBArray | None = field(default=None, repr=False)
@@ -56,6 +57,11 @@ class Result:
     def labels(self) -> list[str]:
         """The prompt name of each detection."""
         return [self.names[index] for index in self.label_indices]
+
+    @property
+    def verdict_score(self) -> float:
+        """The presence of whatever is likeliest to be there."""
+        return float(self.presence.max())
 
     @property
     def masks(self) -> BoolArray | None:
@@ -163,6 +169,9 @@ class Result:
             "height": self.height,
             "verdict": self.verdict,
             "verdict_score": round(self.verdict_score, 6),
+            "presence": {
+                name: round(score, 6) for name, score in zip(self.names, self.presence.tolist(), strict=True)
+            },
             "detections": detections,
         }
 

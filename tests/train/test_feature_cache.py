@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -144,6 +146,24 @@ def test_an_interrupted_filling_goes_on(samples: TrainingSamples, tmp_path: Path
         assert all(map(np.array_equal, one.features or (), other.features or ()))
 
 
+def test_of_two_runs_at_once_one_fills_the_cache(samples: TrainingSamples, tmp_path: Path) -> None:
+    class Slow(MeanEncoder):
+        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+            sleep(0.05)
+            return super().forward(images)
+
+    encoders = [Slow().freeze(), Slow().freeze()]
+    with ThreadPoolExecutor(2) as pool:
+        caches = list(pool.map(lambda encoder: filled(samples, encoder, tmp_path), encoders))
+    assert sorted(encoder.pictures for encoder in encoders) == [0, COUNT]
+    whole = filled(samples, MeanEncoder().freeze(), tmp_path / "whole")
+    for cached in (*caches, filled(samples, MeanEncoder().freeze(), tmp_path)):
+        for index in range(COUNT):
+            one, other = cached.sample(index, SIZE), whole.sample(index, SIZE)
+            assert same_labels(one, other)
+            assert all(map(np.array_equal, one.features or (), other.features or ()))
+
+
 def test_maps_that_are_not_needed_are_not_kept(samples: TrainingSamples, tmp_path: Path) -> None:
     encoder = MeanEncoder().freeze()
     cached = make(samples, encoder, tmp_path, strides=(32,))
@@ -168,6 +188,10 @@ def test_a_damaged_cache_is_named(samples: TrainingSamples, tmp_path: Path) -> N
     with pytest.raises(RtvpError, match=r"stride16.npy: expected \(5, 3, 4, 4\) float16"):
         filled(samples, encoder, tmp_path)
     (folder / "stride16.npy").unlink()
+    labels = (folder / "labels.jsonl").read_text()
+    (folder / "labels.jsonl").write_text(labels + labels)
+    with pytest.raises(RtvpError, match=r"10 labels of 5 samples.*: remove"):
+        filled(samples, encoder, tmp_path)
     (folder / "labels.jsonl").write_text("[1]\n")
     with pytest.raises(RtvpError, match=r"labels.jsonl: expected the labels of cached features"):
         filled(samples, encoder, tmp_path)

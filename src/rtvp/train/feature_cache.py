@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
@@ -80,8 +81,15 @@ class CachedSamples:
 
     @torch.inference_mode()
     def fill(self, encoder: ImageEncoder, device: torch.device, workers: int = 1) -> None:
-        """Compute what is missing; killed, the next call goes on. Afterwards samples can be drawn."""
+        """Compute what is missing; killed, the next call goes on. Afterwards samples can be drawn.
+
+        Of several runs that need the same cache one fills it, and the others wait.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "lock"):
+            self._fill(encoder, device, workers)
+
+    def _fill(self, encoder: ImageEncoder, device: torch.device, workers: int) -> None:
         done = self._read_labels()
         self._maps = [self._open(stride) for stride in self.shapes]
         if done < self.count:
@@ -146,7 +154,9 @@ class CachedSamples:
         try:
             text = self._labels_path.read_text(encoding="utf-8")
             whole = text[: text.rfind("\n") + 1]  # the last line may have been cut off
-            self._labels = [_from_line(line) for line in whole.splitlines()][: self.count]
+            self._labels = [_from_line(line) for line in whole.splitlines()]
+            if len(self._labels) > self.count:
+                raise ValueError(f"{len(self._labels)} labels of {self.count} samples")
             if whole != text:
                 self._labels_path.write_text(whole, encoding="utf-8")
         except (OSError, ValueError, LookupError, TypeError) as error:

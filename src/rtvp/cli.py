@@ -16,6 +16,7 @@ from rich.table import Column, Table
 from rtvp import __version__
 from rtvp.cli_calibrate import calibrate_command
 from rtvp.cli_evaluate import evaluate_command
+from rtvp.cli_export import export_command
 from rtvp.cli_mmio import mmio_app
 from rtvp.cli_reproduce import reproduce_command
 from rtvp.cli_train import train_command
@@ -49,6 +50,7 @@ app.add_typer(mmio_app, name="mmio")
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
 app.command("calibrate")(calibrate_command)
+app.command("export")(export_command)
 app.command("reproduce")(reproduce_command)
 
 
@@ -129,7 +131,11 @@ def detect(
         typer.Option(help="Also look at parts of large images closer: auto, or the side of a part in px."),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Checkpoint, or `open`; the shipped model if left out.")
+        Path | None,
+        typer.Option(help="Checkpoint, exported file, or `open`; the shipped model if left out."),
+    ] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="torch, onnx or openvino; what fits --weights if left out.")
     ] = None,
 ) -> None:
     """Find what the prompts name; write annotated pictures and detections.json to --out.
@@ -142,7 +148,7 @@ def detect(
     if calibration is not None and threshold is not None:
         raise RtvpError("--calibration holds the thresholds: leave out --threshold")
     limits = Calibration.read(calibration) if calibration is not None else threshold
-    detector = load(weights, device, size)
+    detector = load(weights, device, size, runtime)
     with _image_progress(len(paths)) as on_image:
         summary = detect_to_folder(
             detector,

@@ -17,9 +17,10 @@ from rtvp.config import DetectorConfig
 from rtvp.data.images import ImageSource, RGBArray, letterbox, same_shapes, to_batch, to_rgb
 from rtvp.data.prompts import parse_prompts
 from rtvp.errors import RtvpError
-from rtvp.models.build import load_detector
+from rtvp.models.build import DEFAULT_THRESHOLD, load_detector, threshold_of
 from rtvp.models.fold import fold_batch_norms
 from rtvp.models.postprocess import postprocess
+from rtvp.models.runtimes import RUNTIMES, encoder_of, is_exported, open_exported
 from rtvp.models.text_encoder import EmbeddingCache, TextEncoder, embed_prompts, make_text_encoder
 from rtvp.models.weights import find_checkpoint, weights_home
 from rtvp.predict.calibration import Calibration
@@ -28,8 +29,8 @@ from rtvp.predict.result import ImageProblem, Result
 from rtvp.tiling import Tiling, look_closer
 from rtvp.types import Detections, DetectorOutput, Letterbox, Prompt
 
-DEFAULT_THRESHOLD = 0.25  # of a checkpoint that names none
 DEVICES = ("cpu", "cuda")
+TORCH = "torch"  # the runtime of checkpoints
 
 
 class Detector:
@@ -199,38 +200,59 @@ class Detector:
 
 
 def load(
-    weights: str | os.PathLike[str] | None = None, device: str = "cpu", size: int | None = None
+    weights: str | os.PathLike[str] | None = None,
+    device: str = "cpu",
+    size: int | None = None,
+    runtime: str | None = None,
 ) -> Detector:
     """A ready detector, without network access.
 
     Args:
-        weights: a checkpoint written by ``rtvp train``, or the name of a model that comes with the package:
-            ``rtvp-lite0`` (also if None), or ``open``, trained on nothing that forbids commercial use.
+        weights: a checkpoint written by ``rtvp train``, an ``.onnx`` or ``.xml`` written by ``rtvp export``,
+            or the name of a model that comes with the package: ``rtvp-lite0`` (also if None), or ``open``,
+            trained on nothing that forbids commercial use.
         device: ``cpu`` or ``cuda``.
         size: side of the network input, px, a multiple of 32; the model's own if None.
+        runtime: ``torch``, ``onnx`` or ``openvino``; what fits the file if None. A checkpoint is exported
+            when a runtime is first asked for, and kept in the folder of the fetched weights.
 
     Raises:
-        RtvpError: the checkpoint is missing or not one of RTVP, or an argument is wrong.
+        RtvpError: the file is missing or not one of RTVP, or an argument is wrong.
     """
     _check_device(device)
+    if runtime not in (None, TORCH, *RUNTIMES):
+        raise RtvpError(f"runtime: expected {', '.join((TORCH, *RUNTIMES))}, got {runtime!r:.80}")
     path = find_checkpoint(weights)
+    if is_exported(path) or runtime not in (None, TORCH):
+        return _load_exported(path, device, size, runtime)
     network, config, metadata = load_detector(path)
     fold_batch_norms(network)
-    try:
-        threshold = float(metadata.get("threshold", DEFAULT_THRESHOLD))
-    except ValueError as error:
-        raise RtvpError(
-            f"{path}: expected a number as threshold, got {metadata['threshold']!r:.80}"
-        ) from error
     return Detector(
         network,
         config,
         make_text_encoder(config.text_encoder),
-        threshold,
+        threshold_of(metadata, path),
         name=metadata.get("name", path.stem),
         device=device,
         size=size,
         cache=EmbeddingCache(weights_home() / "embeddings"),
+    )
+
+
+def _load_exported(path: Path, device: str, size: int | None, runtime: str | None) -> Detector:
+    if device != "cpu":
+        raise RtvpError(f"device: exported models run on the cpu, got {device}: take the checkpoint")
+    if not is_exported(path):
+        from rtvp.export.checkpoint import cached_export  # an exported file runs without what exports it
+
+        path = cached_export(path)
+    network = open_exported(path, runtime)
+    facts, encoder = network.facts, encoder_of(network.facts)
+    # Rows of the identity are as wide as the vocabulary is long, and not worth keeping.
+    config = facts.config.model_copy(update={"text_width": encoder.width})
+    cache = None if facts.vocabulary else EmbeddingCache(weights_home() / "embeddings")
+    return Detector(
+        network, config, encoder, facts.threshold, facts.name, size=size or facts.input_size, cache=cache
     )
 
 

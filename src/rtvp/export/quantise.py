@@ -1,0 +1,104 @@
+"""An ONNX graph in 8-bit integers: post-training quantisation, calibrated on the user's own images."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rtvp.data.images import letterbox, read_image, to_batch
+from rtvp.export.graph import import_onnx, write_facts
+from rtvp.models.exported import ExportFacts
+from rtvp.models.runtimes import import_onnxruntime
+
+Inputs = dict[str, NDArray[np.float32]]
+
+# What a step of eight bits would spoil: the scores that choose the cells of the visual prompt, the last
+# layers of the head, and the stem, whose input is the picture itself.
+IN_FLOAT = ("/refiner/", "/classifiers", "/conv_stem/")
+LAST_OF_BOXES = "/box_branches"
+QUANTISED = ("Conv", "ConvTranspose")
+
+
+def calibration_inputs(
+    images: Iterable[Path], size: int, facts: ExportFacts, text: Tensor | None
+) -> Iterator[Inputs]:
+    """What the graph sees of ``images``, one after the other; ``text`` [K, D] where it is an input.
+
+    Raises:
+        RtvpError: an image cannot be read.
+    """
+    for path in images:
+        pixels, _ = letterbox(read_image(path), size)
+        inputs = {"images": to_batch([pixels]).numpy()}
+        if not facts.vocabulary and text is not None:
+            inputs["text"] = text.numpy()
+        yield inputs
+
+
+def quantise(source: Path, out: Path, inputs: Iterator[Inputs], facts: ExportFacts) -> Path:
+    """Write ``source`` with its convolutions in 8-bit integers (QDQ) to ``out``.
+
+    Weights are int8 with a scale per output channel, activations uint8 with one scale and zero point per
+    tensor, from the least and the greatest value that ``inputs`` bring about. One image is in memory at
+    a time.
+
+    Args:
+        source: float32 graph of `write_onnx`.
+        out: file of the result.
+        inputs: of `calibration_inputs`.
+        facts: for the metadata of the result.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        RtvpError: a package is not installed, or an image cannot be read.
+    """
+    onnx = import_onnx()
+    import_onnxruntime()
+    from onnxruntime import quantization
+
+    prepared = out.with_name(f"{out.name}.prepared")
+    logger = logging.getLogger()
+    level = logger.level
+    try:
+        logger.setLevel(logging.ERROR)  # it advises on the root logger
+        quantization.quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        quantization.quantize_static(
+            str(prepared),
+            str(out),
+            _Reader(inputs),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=list(QUANTISED),
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            nodes_to_exclude=_nodes_in_float(onnx.load(str(prepared))),
+        )
+    finally:
+        logger.setLevel(level)
+        prepared.unlink(missing_ok=True)
+    write_facts(out, facts, onnx)
+    return out
+
+
+class _Reader:
+    """An iterator as `quantize_static` wants it."""
+
+    def __init__(self, inputs: Iterator[Inputs]) -> None:
+        self._inputs = inputs
+
+    def get_next(self) -> Inputs | None:
+        return next(self._inputs, None)
+
+
+def _nodes_in_float(model: Any) -> list[str]:
+    convolutions = [node.name for node in model.graph.node if node.op_type in QUANTISED]
+    boxes = [name for name in convolutions if LAST_OF_BOXES in name and name.count("/") == 4]
+    return boxes + [name for name in convolutions if any(part in name for part in IN_FLOAT)]

@@ -16,6 +16,7 @@ from rtvp.evaluate import evaluate
 from rtvp.evaluate.outcome import Outcome
 from rtvp.losses.boxes import pairwise_iou
 from rtvp.measure import NamedDetector, outcome_of
+from rtvp.mmio.schema import ImageRecord
 from rtvp.models.exported import Precision
 from rtvp.types import Detections, Prompt
 
@@ -73,6 +74,23 @@ class Comparison:
         """[N] absolute differences."""
         return np.array([pair.score_difference for pair in self.pairs])
 
+    def add(self, expected: Detections, found: Detections, threshold: float) -> None:
+        """One image: what the checkpoint found in it, and what the exported model found; see `pair_up`."""
+        self.pairs += pair_up(expected, found, threshold)
+        self.images += 1
+
+    def add_labels(
+        self,
+        expected: Detections,
+        found: Detections,
+        labelled: LabelledSet,
+        record: ImageRecord,
+        prompts: Sequence[Prompt],
+    ) -> None:
+        """What is there in the image, for `precisions`."""
+        for outcomes, detections in zip(self.outcomes, (expected, found), strict=True):
+            outcomes.append(outcome_of(labelled, record, detections, prompts))
+
     def precisions(self) -> tuple[float, float] | None:
         """Mean average precision of checkpoint and exported model, in [0, 1]; None without labels."""
         if not self.outcomes[0]:
@@ -118,16 +136,13 @@ def compare_images(
     Raises:
         RtvpError: an image cannot be read, or the exported model was not made for these prompts.
     """
-    records = images.images if isinstance(images, LabelledSet) else [None] * len(images)
-    paths = [record.path for record in images.images] if isinstance(images, LabelledSet) else images
-    for path, record in zip(paths, records, strict=True):
-        image = read_image(path)
+    records = images.images if isinstance(images, LabelledSet) else images
+    for record in records:
+        image = read_image(record.path if isinstance(record, ImageRecord) else record)
         expected, found = (detector.detect([image], prompts)[0] for detector in (checkpoint, exported))
-        comparison.pairs += pair_up(expected, found, threshold)
-        comparison.images += 1
-        if record is not None and isinstance(images, LabelledSet):
-            for outcomes, detections in zip(comparison.outcomes, (expected, found), strict=True):
-                outcomes.append(outcome_of(images, record, detections, prompts))
+        comparison.add(expected, found, threshold)
+        if isinstance(images, LabelledSet) and isinstance(record, ImageRecord):
+            comparison.add_labels(expected, found, images, record, prompts)
         on_image()
 
 

@@ -20,6 +20,7 @@ from rtvp.models.exported import METADATA_KEY, ExportFacts
 from rtvp.models.runtimes import import_openvino, open_exported
 from rtvp.models.weights import sha256_of
 from rtvp.predict import Detector
+from rtvp.predict.prompt_check import check_prompts
 from rtvp.types import Prompt
 
 PROMPTS = ["scratch", "dent", "oil stain"]
@@ -88,6 +89,8 @@ def test_a_vocabulary_refuses_other_prompts(
     torch.testing.assert_close(found.scores, expected.scores, atol=1e-4, rtol=1e-3)
     with pytest.raises(RtvpError, match="exported for the prompts scratch, dent alone, got 'crack'"):
         detector.detect(image, ["scratch", "crack"])
+    # Nothing is known of what its prompts mean, so there is nothing to warn of.
+    assert check_prompts(detector, vocabulary, ["scratch", "void"]) == []
 
 
 def test_one_text_in_two_prompts_is_refused(checkpoint: Path, tmp_path: Path) -> None:

@@ -85,15 +85,17 @@ def export_checkpoint(
             if images:
                 given = None if vocabulary else embed(asked, config)
                 inputs = calibration_inputs(images, facts.input_size, facts, given)
-                graph = quantise(graph, Path(folder) / "quantised.onnx", inputs, facts)
-            built = Path(folder) / out.name
+                eight_bit = Path(folder) / "quantised.onnx"
+                graph = quantise(graph, eight_bit, inputs, facts, outputs=format == "onnx")
+            built = Path(folder) / "built" / out.name
+            built.parent.mkdir()
             if format == "openvino":
                 _write_openvino(graph, built, facts)
             else:
                 graph.replace(built)
             check(built)
             # The .xml last: it is what a reader looks for.
-            for file in sorted(Path(folder).glob(f"{built.stem}.*"), key=lambda file: file.suffix == ".xml"):
+            for file in sorted(built.parent.iterdir(), key=lambda file: file.suffix.lower() == ".xml"):
                 file.replace(out.with_name(file.name))
     except OSError as error:
         raise RtvpError(f"cannot write {out}: {error.strerror or error}") from error

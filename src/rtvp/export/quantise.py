@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from rtvp.models.runtimes import import_onnxruntime
 
 Inputs = dict[str, NDArray[np.float32]]
 
-# What a step of eight bits would spoil: the scores that choose the cells of the visual prompt, the last
-# layers of the head, and the stem, whose input is the picture itself.
-IN_FLOAT = ("/refiner/", "/classifiers", "/conv_stem/")
-LAST_OF_BOXES = "/box_branches"
-QUANTISED = ("Conv", "ConvTranspose")
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+# Bounds that the quantiser takes into the range of the convolution before them.
+BOUNDS = ("Clip", "Relu")
+# What a step of eight bits would spoil: the picture itself, the scores that choose the cells of the visual
+# prompt, and the last layers of the head.
+IN_FLOAT = ("/conv_stem/", "/refiner/", "/classifiers")
+LAST_OF_BOXES = re.compile(r"/box_branches\.\d+/box_branches\.\d+\.2/")
 
 
 def calibration_inputs(
@@ -41,7 +44,7 @@ def calibration_inputs(
         yield inputs
 
 
-def quantise(source: Path, out: Path, inputs: Iterator[Inputs], facts: ExportFacts) -> Path:
+def quantise(source: Path, out: Path, inputs: Iterator[Inputs], facts: ExportFacts, outputs: bool) -> Path:
     """Write ``source`` with its convolutions in 8-bit integers (QDQ) to ``out``.
 
     Weights are int8 with a scale per output channel, activations uint8 with one scale and zero point per
@@ -53,6 +56,8 @@ def quantise(source: Path, out: Path, inputs: Iterator[Inputs], facts: ExportFac
         out: file of the result.
         inputs: of `calibration_inputs`.
         facts: for the metadata of the result.
+        outputs: round the outputs of convolutions as well as their inputs. ONNX Runtime needs it to compute
+            in integers; OpenVINO does not, and finds less with it.
 
     Returns:
         ``out``.
@@ -65,6 +70,7 @@ def quantise(source: Path, out: Path, inputs: Iterator[Inputs], facts: ExportFac
     from onnxruntime import quantization
 
     prepared = out.with_name(f"{out.name}.prepared")
+    options = {} if outputs else {"OpTypesToExcludeOutputQuantization": list(CONVOLUTIONS)}
     logger = logging.getLogger()
     level = logger.level
     try:
@@ -75,11 +81,12 @@ def quantise(source: Path, out: Path, inputs: Iterator[Inputs], facts: ExportFac
             str(out),
             _Reader(inputs),
             quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTISED),
+            op_types_to_quantize=[*CONVOLUTIONS, *BOUNDS] if outputs else list(CONVOLUTIONS),
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             nodes_to_exclude=_nodes_in_float(onnx.load(str(prepared))),
+            extra_options=options,
         )
     finally:
         logger.setLevel(level)
@@ -99,6 +106,7 @@ class _Reader:
 
 
 def _nodes_in_float(model: Any) -> list[str]:
-    convolutions = [node.name for node in model.graph.node if node.op_type in QUANTISED]
-    boxes = [name for name in convolutions if LAST_OF_BOXES in name and name.count("/") == 4]
-    return boxes + [name for name in convolutions if any(part in name for part in IN_FLOAT)]
+    convolutions = [node.name for node in model.graph.node if node.op_type in CONVOLUTIONS]
+    return [
+        name for name in convolutions if LAST_OF_BOXES.search(name) or any(part in name for part in IN_FLOAT)
+    ]

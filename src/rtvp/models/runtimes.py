@@ -98,6 +98,8 @@ def open_openvino(path: Path) -> ExportedNetwork:
     key = METADATA_KEY if path.suffix.lower() == ".xml" else ["framework", METADATA_KEY]
     text = model.get_rt_info(key).astype(str) if model.has_rt_info(key) else None
     facts = ExportFacts.from_text(text, str(path))
+    if facts.precision == "int8" and path.suffix.lower() != ".xml":
+        raise RtvpError(f"{path}: its 8-bit integers are for ONNX Runtime: export with --format openvino")
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     request = core.compile_model(model, "CPU", settings).create_infer_request()
 

@@ -86,3 +86,37 @@ def test_a_runtime_that_does_not_exist(
                  "--out", str(tmp_path)])  # fmt: skip
     assert code == 2
     assert "runtime: expected torch, onnx, openvino, got 'tensorrt'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnx", "openvino"])
+def test_a_bundle_detects_as_its_parts_do(
+    samples: Path, tmp_path: Path, runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, prompts, bundle = str(samples / "images"), "scratch, dent: hollow", str(tmp_path / "line.zip")
+    assert main(["bundle", bundle, "--runtime", runtime, "--prompts", prompts, "--size", "128"]) == 0
+    options = ["--threshold", "0.02", "--out"]
+    assert main(["detect", images, "--bundle", bundle, *options, str(tmp_path / "bundled")]) == 0
+    assert main(["detect", images, "--prompts", prompts, "--size", "128", *options, str(tmp_path / "t")]) == 0
+    ours, theirs = detections(tmp_path / "bundled"), detections(tmp_path / "t")
+    assert len(ours) == len(theirs) > 0
+    assert [found["label"] for found in ours[:3]] == [found["label"] for found in theirs[:3]]
+    assert ours[0]["score"] == pytest.approx(theirs[0]["score"], abs=1e-3)
+
+
+def test_a_bundle_holds_thresholds(samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images, bundle, line = str(samples / "images"), str(tmp_path / "line.zip"), str(tmp_path / "line.json")
+    common = ["--prompts", "scratch", "--size", "64"]
+    assert main(["calibrate", images, *common, "--target-false-alarm", "0.9", "--out", line]) == 0
+    assert main(["bundle", bundle, *common, "--calibration", line]) == 0
+    threshold = json.loads(Path(line).read_text(encoding="utf-8"))["thresholds"]["scratch"]
+    assert main(["detect", images, "--bundle", bundle, "--out", str(tmp_path / "out")]) == 0
+    content = json.loads((tmp_path / "out" / "detections.json").read_text(encoding="utf-8"))
+    assert str(round(threshold, 4)) in json.dumps(content) or all(
+        found["score"] > threshold for found in detections(tmp_path / "out")
+    )
+    capsys.readouterr()
+    other = ["bundle", bundle, "--prompts", "dent", "--size", "64", "--calibration", line]
+    assert main(other) == 2
+    assert "expected the prompts scratch, got dent" in capsys.readouterr().err
+    assert main(["detect", images, "--bundle", bundle, "--weights", "x", "--out", str(tmp_path)]) == 2
+    assert "leave out --weights" in capsys.readouterr().err

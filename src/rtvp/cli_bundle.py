@@ -15,6 +15,8 @@ from rtvp.terminal import make_console
 if TYPE_CHECKING:
     from rtvp.types import Prompt
 
+CALIBRATION = "calibration.json"
+
 
 class Runtime(str, Enum):
     """What runs the model of a bundle."""
@@ -62,20 +64,21 @@ def bundle_command(
             checkpoint, model = model, Path(folder) / f"model{SUFFIX_OF[runtime.value]}"
             facts = export_checkpoint(checkpoint, model, runtime.value, vocabulary=wanted, size=size)
             runs = runtime
-        files = [model]
+        name = f"model{model.suffix.lower()}"
+        files = {name: model}
         if model.suffix.lower() == ".xml":
-            files.append(model.with_suffix(".bin"))
+            files["model.bin"] = model.with_suffix(".bin")
         if calibration is not None:
             thresholds = Calibration.read(calibration)
             names = [prompt.name for prompt in wanted] or list(thresholds.thresholds)
             thresholds.for_names(names, facts.name, size or facts.input_size, thresholds.tile)
-            files.append(calibration)
+            files[CALIBRATION] = calibration
         manifest = Manifest(
-            weights=model.name,
+            weights=name,
             runtime=runs.value,
             size=size,
             prompts=prompts or ", ".join(_as_text(prompt) for prompt in facts.prompts),
-            calibration=None if calibration is None else calibration.name,
+            calibration=None if calibration is None else CALIBRATION,
             licence=facts.licence,
             trained_on=facts.trained_on,
             parts=parts_of(files),

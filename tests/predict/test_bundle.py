@@ -15,9 +15,9 @@ from rtvp.predict.bundle import MANIFEST, Manifest, open_bundle, parts_of, write
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    files = [tmp_path / "model.onnx", tmp_path / "line.json"]
-    for file, content in zip(files, (b"a model" * 1000, b"{}"), strict=True):
-        file.write_bytes(content)
+    files = {"model.onnx": tmp_path / "my model.onnx", "line.json": tmp_path / "line 1.json"}
+    files["model.onnx"].write_bytes(b"a model" * 1000)
+    files["line.json"].write_bytes(b"{}")
     manifest = Manifest(
         weights="model.onnx",
         runtime="onnx",
@@ -50,7 +50,7 @@ def edit_manifest(**changes: object) -> Callable[[dict[str, bytes]], None]:
 
 def test_round_trip(bundle: Path, tmp_path: Path) -> None:
     opened = open_bundle(bundle)
-    assert opened.weights.read_bytes() == (tmp_path / "model.onnx").read_bytes()
+    assert opened.weights.read_bytes() == b"a model" * 1000
     assert opened.calibration is not None
     assert opened.calibration.read_bytes() == b"{}"
     assert (opened.manifest.prompts, opened.manifest.size) == ("scratch: thin line, dent", 320)

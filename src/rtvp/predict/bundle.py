@@ -6,7 +6,7 @@ import json
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -63,28 +63,30 @@ class Bundle:
         return None if self.manifest.calibration is None else self.folder / self.manifest.calibration
 
 
-def parts_of(files: Iterable[Path]) -> tuple[Part, ...]:
-    """What the manifest says of ``files``.
+def parts_of(files: Mapping[str, Path]) -> tuple[Part, ...]:
+    """What the manifest says of ``files``, by the names that they get.
 
     Raises:
         RtvpError: a file cannot be read.
     """
     try:
-        return tuple(Part(name=file.name, size=file.stat().st_size, sha256=sha256_of(file)) for file in files)
+        return tuple(
+            Part(name=name, size=file.stat().st_size, sha256=sha256_of(file)) for name, file in files.items()
+        )
     except OSError as error:
         raise RtvpError(f"cannot read {error.filename}: {error.strerror or error}") from error
 
 
-def write_bundle(out: Path, manifest: Manifest, files: Iterable[Path]) -> None:
-    """Write ``files``, the parts of ``manifest``, to a zip; whole or not at all.
+def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, Path]) -> None:
+    """Write ``files``, the parts of ``manifest`` by name, to a zip; whole or not at all.
 
     Raises:
         RtvpError: a file cannot be read, or the zip cannot be written.
     """
     with replacing(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(MANIFEST, json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n")
-        for file in files:
-            archive.write(file, file.name)
+        for name, file in files.items():
+            archive.write(file, name)
 
 
 def open_bundle(path: Path) -> Bundle:

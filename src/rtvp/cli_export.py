@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from rtvp.cli_common import step_bars
 from rtvp.errors import RtvpError
-from rtvp.terminal import make_console, make_progress
+from rtvp.terminal import make_console
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rtvp.data.labelled import LabelledSet
     from rtvp.export.verify import Comparison
     from rtvp.types import Prompt
@@ -73,6 +73,7 @@ def export_command(
     from rtvp.data.images import find_images
     from rtvp.data.prompts import parse_prompts
     from rtvp.export.checkpoint import export_checkpoint
+    from rtvp.export.verify import Comparison, ToleranceError, compare_files
     from rtvp.models.weights import find_checkpoint
 
     built_in = parse_prompts(vocabulary) if vocabulary is not None else ()
@@ -80,22 +81,31 @@ def export_command(
     calibration = find_images(list(int8)) if int8 else []
     wanted = parse_prompts(prompts) if prompts is not None else built_in or _default_prompts(images)
     checkpoint = find_checkpoint(weights)
+    comparison = Comparison()
+    try:
+        with step_bars() as tell:
 
-    def check(path: Path) -> None:
-        if images is not None:
-            _verify(checkpoint, path, images, wanted)
+            def check(path: Path) -> None:
+                if images is not None:
+                    compare_files(comparison, checkpoint, path, images, wanted, partial(tell, "verify"))
 
-    with make_progress() as progress:
-        facts = export_checkpoint(
-            checkpoint,
-            out,
-            format.value,
-            vocabulary=built_in,
-            calibration=progress.track(calibration, description="calibrate") if calibration else (),
-            asked=wanted,
-            size=size,
-            check=check,
-        )
+            facts = export_checkpoint(
+                checkpoint,
+                out,
+                format.value,
+                vocabulary=built_in,
+                calibration=calibration,
+                asked=wanted,
+                size=size,
+                on_calibrated=partial(tell, "calibrate"),
+                check=check,
+            )
+    except ToleranceError as error:
+        _tell(comparison)
+        make_console(stderr=True).print(f"error: {error}: nothing written", soft_wrap=True)
+        raise typer.Exit(OUT_OF_TOLERANCE) from error
+    if images is not None:
+        _tell(comparison)
     asked = ", ".join(prompt.name for prompt in facts.prompts) or "any prompts"
     make_console().print(
         f"{facts.name}, {facts.precision}, {asked}: rtvp detect ... --weights {out}", soft_wrap=True
@@ -120,39 +130,6 @@ def _default_prompts(images: list[Path] | LabelledSet | None) -> tuple[Prompt, .
 
     names = sorted(images.vocabulary) if isinstance(images, LabelledSet) else DEFECT_NAMES
     return tuple(Prompt(name) for name in names)
-
-
-def _verify(
-    checkpoint: Path, exported: Path, images: list[Path] | LabelledSet, prompts: Sequence[Prompt]
-) -> None:
-    """Print the comparison; leave with `OUT_OF_TOLERANCE` if it is too large."""
-    from rtvp.data.labelled import LabelledSet
-    from rtvp.export.checkpoint import read_checkpoint
-    from rtvp.export.verify import Comparison, compare_images
-    from rtvp.measure import RtvpNamed
-    from rtvp.models.runtimes import encoder_of, open_exported
-    from rtvp.models.text_encoder import make_text_encoder
-
-    detector, config, _ = read_checkpoint(checkpoint)
-    network = open_exported(exported)
-    facts = network.facts
-    comparison = Comparison()
-    with make_progress() as progress:
-        count = len(images.images) if isinstance(images, LabelledSet) else len(images)
-        task = progress.add_task("verify", total=count)
-        compare_images(
-            comparison,
-            RtvpNamed(detector, make_text_encoder(config.text_encoder), facts.input_size),
-            RtvpNamed(network, encoder_of(facts), facts.input_size),
-            images,
-            prompts,
-            facts.threshold,
-            on_image=lambda: progress.advance(task),
-        )
-    _tell(comparison)
-    if problem := comparison.problem(facts.precision):
-        make_console(stderr=True).print(f"error: {problem}: nothing written", soft_wrap=True)
-        raise typer.Exit(OUT_OF_TOLERANCE)
 
 
 def _tell(comparison: Comparison) -> None:

@@ -37,7 +37,7 @@ def test_int8_stays_near(checkpoint: Path, pictures: Path, tmp_path: Path, name:
     network = open_exported(tmp_path / name)
     assert network.facts == facts
     text = embed(PROMPTS, config)
-    for inputs in calibration_inputs(images, 64, facts, None):
+    for inputs in calibration_inputs(images, facts, None):
         pixels = torch.from_numpy(inputs["images"])
         with torch.inference_mode():
             expected, found = detector(pixels, text), network(pixels, torch.eye(2))
@@ -68,7 +68,7 @@ def test_images_go_through_one_at_a_time(checkpoint: Path, pictures: Path) -> No
 
     _, _, facts = read_checkpoint(checkpoint)
     images = [pictures / "0.png", pictures / "missing.png"]
-    inputs = calibration_inputs(images, 64, facts, torch.ones(2, 384))
+    inputs = calibration_inputs(images, facts, torch.ones(2, 384))
     first = next(inputs)  # the second has not been looked for yet
     assert first["images"].shape == (1, 3, 64, 64) or first["images"].shape[2] % 32 == 0
     assert first["images"].dtype == np.float32

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -36,9 +36,10 @@ def export_checkpoint(
     format: Format,
     *,
     vocabulary: Sequence[Prompt] = (),
-    calibration: Iterable[Path] = (),
+    calibration: Sequence[Path] = (),
     asked: Sequence[Prompt] = (),
     size: int | None = None,
+    on_calibrated: Callable[[int, int], None] = lambda done, total: None,
     check: Callable[[Path], None] = lambda _: None,
 ) -> ExportFacts:
     """Write a checkpoint as ``.onnx``, or as OpenVINO's ``.xml`` with a ``.bin`` beside it.
@@ -51,6 +52,7 @@ def export_checkpoint(
         calibration: images to calibrate 8-bit integers on; none leaves float32.
         asked: what the images are asked for while they calibrate; the vocabulary if there is one.
         size: default side of the input, px, a multiple of 32; the checkpoint's own if None.
+        on_calibrated: called after each calibration image with the number that is done, and of all.
         check: called with the finished file before it takes its name; what it raises leaves no file.
 
     Returns:
@@ -66,12 +68,11 @@ def export_checkpoint(
     if size is not None and (size < 32 or size % 32):
         raise RtvpError(f"size: expected a positive multiple of 32, got {size}")
     detector, config, facts = read_checkpoint(checkpoint)
-    images = list(calibration)
     facts = facts.model_copy(
         update={
             "vocabulary": tuple(Vocabulary(name=prompt.name, texts=prompt.texts) for prompt in vocabulary),
             "input_size": size or facts.input_size,
-            "precision": "int8" if images else "float32",
+            "precision": "int8" if calibration else "float32",
         }
     )
     if vocabulary:
@@ -82,9 +83,9 @@ def export_checkpoint(
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
             graph = Path(folder) / "graph.onnx"
             write_onnx(graph, detector, facts, text)
-            if images:
+            if calibration:
                 given = None if vocabulary else embed(asked, config)
-                inputs = calibration_inputs(images, facts.input_size, facts, given)
+                inputs = calibration_inputs(calibration, facts, given, on_calibrated)
                 eight_bit = Path(folder) / "quantised.onnx"
                 graph = quantise(graph, eight_bit, inputs, facts, outputs=format == "onnx")
             built = Path(folder) / "built" / out.name

@@ -62,7 +62,7 @@ def write_onnx(path: Path, detector: RTVPDetector, facts: ExportFacts, text: Ten
         inputs["text"] = nn.functional.normalize(torch.randn(EXAMPLE_PROMPTS, width), dim=-1)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # of its successor, and of constants that are left to the runtimes
-        # The successor needs a further package and fixes shapes that the tracer leaves free.
+        # By tracing: the successor needs a further package, and no branch here depends on the data.
         torch.onnx.export(
             graph,
             tuple(inputs.values()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,30 @@ LAST_OF_BOXES = re.compile(r"/box_branches\.\d+/box_branches\.\d+\.2/")
 
 
 def calibration_inputs(
-    images: Iterable[Path], size: int, facts: ExportFacts, text: Tensor | None
+    images: Sequence[Path],
+    facts: ExportFacts,
+    text: Tensor | None,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Inputs]:
     """What the graph sees of ``images``, one after the other; ``text`` [K, D] where it is an input.
+
+    Args:
+        images: files.
+        facts: of the graph.
+        text: embeddings to ask for; not read where there is a vocabulary.
+        on_image: called with the images that are done, and all.
 
     Raises:
         RtvpError: an image cannot be read.
     """
-    for path in images:
-        pixels, _ = letterbox(read_image(path), size)
+    for done, path in enumerate(images):
+        on_image(done, len(images))
+        pixels, _ = letterbox(read_image(path), facts.input_size)
         inputs = {"images": to_batch([pixels]).numpy()}
         if not facts.vocabulary and text is not None:
             inputs["text"] = text.numpy()
         yield inputs
+    on_image(len(images), len(images))
 
 
 def quantise(source: Path, out: Path, inputs: Iterator[Inputs], facts: ExportFacts, outputs: bool) -> Path:

@@ -12,17 +12,25 @@ from numpy.typing import NDArray
 
 from rtvp.data.images import read_image
 from rtvp.data.labelled import LabelledSet
+from rtvp.errors import RtvpError
 from rtvp.evaluate import evaluate
 from rtvp.evaluate.outcome import Outcome
+from rtvp.export.checkpoint import read_checkpoint
 from rtvp.losses.boxes import pairwise_iou
-from rtvp.measure import NamedDetector, outcome_of
+from rtvp.measure import NamedDetector, RtvpNamed, outcome_of
 from rtvp.mmio.schema import ImageRecord
 from rtvp.models.exported import Precision
+from rtvp.models.runtimes import encoder_of, open_exported
+from rtvp.models.text_encoder import make_text_encoder
 from rtvp.types import Detections, Prompt
 
 BEST = 20  # detections of an image that are compared, beside all over the threshold
 SAME_IOU, SAME_SCORE = 0.99, 1e-3
 LARGEST_AP_LOSS: dict[Precision, float] = {"float32": 0.001, "int8": 0.01}
+
+
+class ToleranceError(RtvpError):
+    """An exported model does not find what its checkpoint finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +119,45 @@ class Comparison:
         if found is not None and found[0] - found[1] > LARGEST_AP_LOSS[precision]:
             return f"AP falls from {found[0]:.4f} to {found[1]:.4f}"
         return None
+
+
+def compare_files(
+    comparison: Comparison,
+    checkpoint: Path,
+    exported: Path,
+    images: Sequence[Path] | LabelledSet,
+    prompts: Sequence[Prompt],
+    on_image: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """`compare_images` of a checkpoint and the file that it was exported to.
+
+    Args:
+        comparison: is added to.
+        checkpoint: what is right.
+        exported: what is judged.
+        images: where they are labelled, average precision is judged too.
+        prompts: what both are asked for.
+        on_image: called with the images that are done, and all.
+
+    Raises:
+        ToleranceError: they differ by more than its precision allows.
+        RtvpError: a file cannot be read.
+    """
+    detector, config, _ = read_checkpoint(checkpoint)
+    network = open_exported(exported)
+    facts = network.facts
+    total = len(images.images) if isinstance(images, LabelledSet) else len(images)
+    compare_images(
+        comparison,
+        RtvpNamed(detector, make_text_encoder(config.text_encoder), facts.input_size),
+        RtvpNamed(network, encoder_of(facts), facts.input_size),
+        images,
+        prompts,
+        facts.threshold,
+        lambda: on_image(comparison.images, total),
+    )
+    if problem := comparison.problem(facts.precision):
+        raise ToleranceError(problem)
 
 
 def compare_images(

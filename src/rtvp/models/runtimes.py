@@ -84,7 +84,7 @@ def open_onnx(path: Path) -> ExportedNetwork:
 def open_openvino(path: Path) -> ExportedNetwork:
     """An exported ``.xml`` (with its ``.bin``) or ``.onnx``, run by OpenVINO on the CPU with torch's threads.
 
-    In float32: its own default, bfloat16 where the CPU has it, gives other boxes.
+    In float32, as PyTorch: its own default is bfloat16 where the CPU has it.
 
     Raises:
         RtvpError: openvino is not installed, or it is no file of `rtvp export`.

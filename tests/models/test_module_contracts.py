@@ -25,6 +25,7 @@ from rtvp.models.image_encoder import ImageEncoder
 from rtvp.models.layers import Bottleneck, ConvBlock, SeparableConvBlock
 from rtvp.models.masked_feature_reconstruction import FeatureDecoder, PyramidDecoder
 from rtvp.models.neck import PathAggregationNeck, TextGuidedBlock
+from rtvp.models.runtimes import ExportedNetwork
 from rtvp.models.visual_prompt.auxiliary_head import AuxiliaryBoxHead
 from rtvp.models.visual_prompt.refiner import VisualPromptRefiner
 from rtvp.models.visual_prompt.uncertainty import UncertaintyScorer
@@ -113,7 +114,8 @@ CASES = {
     ),
 }
 
-TESTED_ELSEWHERE = {RTVPDetector, Expert}  # with their image encoders: test_detector, test_expert
+# With their image encoders: test_detector, test_expert; against the detector: tests/export/test_graph.
+TESTED_ELSEWHERE = {RTVPDetector, Expert, ExportedNetwork}
 
 ALL = pytest.mark.parametrize("module_type", CASES, ids=lambda module_type: module_type.__name__)
 

@@ -39,7 +39,7 @@ def detect(
     monkeypatch: pytest.MonkeyPatch, colour_detector: Detector, tmp_path: Path
 ) -> Callable[..., tuple[int, Path]]:
     """``rtvp detect`` with the detector of known answers, into ``tmp_path / out``: exit code and folder."""
-    monkeypatch.setattr("rtvp.predict.load", lambda weights, device, size: colour_detector)
+    monkeypatch.setattr("rtvp.predict.load", lambda weights, device, size, runtime: colour_detector)
 
     def run(*arguments: object) -> tuple[int, Path]:
         return main(["detect", *map(str, arguments), "--out", str(tmp_path / "out")]), tmp_path / "out"

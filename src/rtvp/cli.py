@@ -14,8 +14,10 @@ import typer
 from rich.table import Column, Table
 
 from rtvp import __version__
+from rtvp.cli_bundle import bundle_command
 from rtvp.cli_calibrate import calibrate_command
 from rtvp.cli_evaluate import evaluate_command
+from rtvp.cli_export import export_command
 from rtvp.cli_mmio import mmio_app
 from rtvp.cli_reproduce import reproduce_command
 from rtvp.cli_train import train_command
@@ -49,6 +51,8 @@ app.add_typer(mmio_app, name="mmio")
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
 app.command("calibrate")(calibrate_command)
+app.command("export")(export_command)
+app.command("bundle")(bundle_command)
 app.command("reproduce")(reproduce_command)
 
 
@@ -135,20 +139,39 @@ def detect(
         typer.Option(help="Also look at parts of large images closer: auto, or the side of a part in px."),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Checkpoint, or `open`; the shipped model if left out.")
+        Path | None,
+        typer.Option(help="Checkpoint, exported file, or `open`; the shipped model if left out."),
+    ] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="torch, onnx or openvino; what fits --weights if left out.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Model, prompts and thresholds that `rtvp bundle` put into one file.")
     ] = None,
 ) -> None:
     """Find what the prompts name; write annotated pictures and detections.json to --out.
 
     Exit code 0 whether or not anything is found, 1 if an image could not be read, 2 if nothing could be done.
     """
+    if bundle is not None:
+        if weights is not None or runtime is not None:
+            raise RtvpError("--bundle holds the model: leave out --weights and --runtime")
+        from rtvp.predict.bundle import open_bundle
+
+        opened = open_bundle(bundle)
+        weights, runtime = opened.weights, opened.manifest.runtime
+        size = opened.manifest.size if size is None else size
+        if coco is None and prompts is None and prompts_file is None:
+            prompts = opened.manifest.prompts or None
+        if threshold is None and calibration is None:
+            calibration = opened.calibration
     paths, wanted, coco_file = _plan(sources, prompts, prompts_file, coco, images, out)
     from rtvp.predict import Calibration, detect_to_folder, load
 
     if calibration is not None and threshold is not None:
         raise RtvpError("--calibration holds the thresholds: leave out --threshold")
     limits = Calibration.read(calibration) if calibration is not None else threshold
-    detector = load(weights, device, size)
+    detector = load(weights, device, size, runtime)
     with _image_progress(len(paths)) as on_image:
         summary = detect_to_folder(
             detector,

@@ -386,7 +386,7 @@ def test_the_checkpoint_goes_where_any_goes(finished: Finetuned, tune: Callable[
     _, config, metadata = load_detector(finished.checkpoint)
     assert config == CONFIG and metadata["trained_on"] == f"{OLD_SET}, parts"
     assert 0 <= float(metadata["threshold"]) <= 1
-    detected = rtvp.predict.detector.Detector(load_detector(finished.checkpoint)[0], config, HashedWords())
+    detected = rtvp.predict.Detector(load_detector(finished.checkpoint)[0], config, HashedWords())
     assert detected.detect(np.zeros((20, 30, 3), np.uint8), "blob").names == ("blob",)
 
 

@@ -18,6 +18,7 @@ from rtvp.models.feature_pyramid import LateralFeaturePyramid
 from rtvp.models.image_encoder import IMAGE_ENCODERS
 
 FORMAT = "rtvp-detector-1"
+DEFAULT_THRESHOLD = 0.25  # of a checkpoint that names none
 
 
 def build_detector(config: DetectorConfig) -> RTVPDetector:
@@ -128,6 +129,20 @@ def load_detector(path: Path) -> tuple[RTVPDetector, DetectorConfig, dict[str, s
     detector = build_detector(config)
     _load_strictly(detector, {name: each.float() for name, each in from_eight_bits(stored).items()}, path)
     return detector.eval(), config, metadata
+
+
+def threshold_of(metadata: dict[str, str], path: Path) -> float:
+    """The score that a detection has to exceed, by the metadata of the checkpoint ``path``.
+
+    Raises:
+        RtvpError: it is not a number.
+    """
+    try:
+        return float(metadata.get("threshold", DEFAULT_THRESHOLD))
+    except ValueError as error:
+        raise RtvpError(
+            f"{path}: expected a number as threshold, got {metadata['threshold']!r:.80}"
+        ) from error
 
 
 def _load_strictly(detector: RTVPDetector, tensors: dict[str, torch.Tensor], path: Path) -> None:

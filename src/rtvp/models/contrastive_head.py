@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rtvp.models.layers import ConvBlock, SeparableConvBlock
@@ -65,10 +64,11 @@ class ContrastiveClassifier(nn.Module):
             # With T the text, r . T = f . (W'T) + b . T and |r|^2 = f . (W'W f) + 2 f . (W'b) + |b|^2.
             kernels = torch.cat([text.float() @ weight, weight.T @ weight])  # [K + C, C]
             constants = torch.cat([text.float() @ offset, 2 * (weight.T @ offset)])  # [K + C]
-        mapped = F.conv2d(
-            feature, kernels[:, :, None, None].to(feature.dtype), constants.to(feature.dtype)
-        ).float()
-        match, gram = mapped[:, : len(text)], mapped[:, len(text) :]
+        # A product and not a convolution: its kernels come in with the text, which OpenVINO lets none do.
+        cells = feature.flatten(2)  # [B, C, H * W]
+        mapped = (kernels.to(cells.dtype) @ cells + constants.to(cells.dtype)[:, None]).float()
+        mapped = mapped.view(feature.shape[0], -1, *feature.shape[2:])  # [B, K + C, H, W]
+        match, gram = mapped[:, : text.shape[0]], mapped[:, text.shape[0] :]
         squared = (gram * feature.float()).sum(dim=1, keepdim=True) + offset.square().sum()
         similarity = match / squared.clamp(min=1e-12).sqrt()
         scale = self.log_scale.clamp(max=math.log(MAX_SCALE)).exp()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rtvp.predict.calibration import Calibration
 from rtvp.predict.coco import CocoFile, read_coco_file
-from rtvp.predict.detector import Detector, load
+from rtvp.predict.detector import Detector
+from rtvp.predict.loading import load
 from rtvp.predict.masks import MaskMaker
 from rtvp.predict.result import ImageProblem, Result
 from rtvp.predict.run import Summary, detect_to_folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from rtvp.errors import RtvpError
 from rtvp.files import replacing
+from rtvp.tiling import Tiling
+from rtvp.types import Prompt
 
 FORMAT, VERSION = "rtvp-calibration", 2
 CONFIDENCE = 0.95
@@ -101,6 +103,11 @@ class Calibration:
                 raise RtvpError(f"calibration: it was made with {what} {value}, got {other}: calibrate anew")
         return tuple(self.thresholds[name] for name in asked)
 
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """What it was made with."""
+        return tuple(Prompt(name, tuple(texts)) for name, texts in _by_name(self.settings["prompts"]).items())
+
     def save(self, path: Path) -> None:
         """Write it as JSON, whole or not at all.
 
@@ -139,6 +146,27 @@ class Calibration:
         if _by_name(content["settings"]["prompts"]).keys() != content["thresholds"].keys():
             raise ValueError
         return cls(**content)
+
+
+def score_settings(
+    model: str, weights: str, input_size: int, prompts: Sequence[Prompt], tiling: Tiling | None
+) -> dict[str, Any]:
+    """What decides the scores, for JSON.
+
+    Args:
+        model: its name.
+        weights: their digest.
+        input_size: side of the network input, px.
+        prompts: all that are looked for together.
+        tiling: how images are cut.
+    """
+    return {
+        "model": model,
+        "weights": weights,
+        "input_size": input_size,
+        "tile": None if tiling is None else asdict(tiling),
+        "prompts": [{"name": prompt.name, "texts": list(prompt.texts)} for prompt in prompts],
+    }
 
 
 def _by_name(prompts: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:

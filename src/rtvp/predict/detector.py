@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rtvp.config import DetectorConfig
-from rtvp.data.images import ImageSource, RGBArray, letterbox, run_by_shape, to_batch, to_rgb
-from rtvp.data.prompts import parse_prompts
+from rtvp.data.images import ImageSource, run_by_shape, to_batch
 from rtvp.errors import RtvpError
-from rtvp.models.build import load_detector
-from rtvp.models.fold import fold_batch_norms
+from rtvp.models.build import DEFAULT_THRESHOLD
 from rtvp.models.postprocess import postprocess
-from rtvp.models.text_encoder import EmbeddingCache, TextEncoder, embed_prompts, make_text_encoder
-from rtvp.models.weights import KNOWN_WEIGHTS, find, find_checkpoint, sha256_of, weights_home
-from rtvp.predict.calibration import Calibration
-from rtvp.predict.masks import Embedded, MaskMaker, View, make_masks
+from rtvp.models.text_encoder import EmbeddingCache, TextEncoder, embed_prompts
+from rtvp.models.weights import KNOWN_WEIGHTS, find, weights_home
+from rtvp.predict.calibration import Calibration, score_settings
+from rtvp.predict.masks import MaskMaker
 from rtvp.predict.prompt_map import prompt_maps
 from rtvp.predict.result import ImageProblem, Result
 from rtvp.predict.sam_masks import SamMasks, embeddings
+from rtvp.predict.search import Placed, Search, as_prompts, read, to_result, with_masks
 from rtvp.predict.surroundings import SurroundingsMasks
 from rtvp.tiling import Tiling, look_closer
-from rtvp.types import Detections, DetectorOutput, Letterbox, Prompt
+from rtvp.types import Detections, DetectorOutput, Prompt
 
-DEFAULT_THRESHOLD = 0.25  # of a checkpoint that names none
 DEVICES = ("cpu", "cuda")
 
 
@@ -68,7 +62,7 @@ class Detector:
         cache: EmbeddingCache | None = None,
         digest: str = "",
     ) -> None:
-        _check_device(device)
+        check_device(device)
         self.size = config.input_size if size is None else size
         if self.size < 32 or self.size % 32:
             raise RtvpError(f"size: expected a positive multiple of 32, got {self.size}")
@@ -137,7 +131,7 @@ class Detector:
         Raises:
             RtvpError: an argument is wrong; raised by the call itself, before any image is read.
         """
-        wanted = _as_prompts(prompts)
+        wanted = as_prompts(prompts)
         if batch < 1:
             raise RtvpError(f"batch: expected at least 1, got {batch}")
         if explain and not self.config.visual_prompt.enabled:
@@ -147,7 +141,7 @@ class Detector:
         tiling = Tiling.of(tile)
         limits = self.limits(threshold, wanted, tiling)
         maker = self.mask_maker(masks)
-        search = _Search(names, text, batch, limits, explain, keep_images, tiling, maker)
+        search = Search(names, text, batch, limits, explain, keep_images, tiling, maker)
         return self._stream(images, search)
 
     def mask_maker(self, masks: bool | MaskMaker = True) -> MaskMaker | None:
@@ -183,26 +177,20 @@ class Detector:
 
     def settings(self, prompts: Sequence[Prompt], tiling: Tiling | None) -> dict[str, Any]:
         """What decides the scores, for JSON."""
-        return {
-            "model": self.name,
-            "weights": self.digest,
-            "input_size": self.size,
-            "tile": None if tiling is None else asdict(tiling),
-            "prompts": [{"name": prompt.name, "texts": list(prompt.texts)} for prompt in prompts],
-        }
+        return score_settings(self.name, self.digest, self.size, prompts, tiling)
 
-    def _stream(self, images: Iterable[ImageSource], search: _Search) -> Iterator[Result | ImageProblem]:
+    def _stream(self, images: Iterable[ImageSource], search: Search) -> Iterator[Result | ImageProblem]:
         remaining = iter(images)
         while chunk := list(islice(remaining, search.batch)):
-            read = [_read(image, self.size, search) for image in chunk]
-            placed = [entry for entry in read if isinstance(entry, _Placed)]
+            read = [read(image, self.size, search) for image in chunk]
+            placed = [entry for entry in read if isinstance(entry, Placed)]
             run = partial(self._detect_placed, search=search)
             in_order = iter(run_by_shape(placed, attrgetter("pixels"), run))
             for entry in read:
                 yield entry if isinstance(entry, ImageProblem) else next(in_order)
 
     @torch.inference_mode()
-    def _detect_placed(self, images: list[_Placed], search: _Search) -> list[Result]:
+    def _detect_placed(self, images: list[Placed], search: Search) -> list[Result]:
         letterboxes = [image.letterbox for image in images]
         pixels = to_batch([image.pixels for image in images], self.device)
         asks = search.maker is not None and search.maker.asks_network
@@ -219,11 +207,11 @@ class Detector:
         maps = prompt_maps(output, letterboxes, shape) if wanted else [None] * len(images)
         pictures = embedded[0][:, None] if embedded else [None] * len(images)
         return [
-            _with_masks(_to_result(image, search, detections, heat), image, search, heat, picture)
+            with_masks(to_result(image, search, detections, heat), image, search, heat, picture)
             for image, detections, heat, picture in zip(images, found, maps, pictures, strict=True)
         ]
 
-    def _look_closer(self, image: _Placed, whole: Detections, search: _Search) -> Detections:
+    def _look_closer(self, image: Placed, whole: Detections, search: Search) -> Detections:
         assert image.original is not None and search.tiling is not None
 
         def forward(pixels: Tensor) -> DetectorOutput:
@@ -242,43 +230,6 @@ class Detector:
         return output
 
 
-def load(
-    weights: str | os.PathLike[str] | None = None, device: str = "cpu", size: int | None = None
-) -> Detector:
-    """A ready detector, without network access.
-
-    Args:
-        weights: a checkpoint written by ``rtvp train``, or the name of a model that comes with the package:
-            ``rtvp-lite0`` (also if None), or ``open``, trained on nothing that forbids commercial use.
-        device: ``cpu`` or ``cuda``.
-        size: side of the network input, px, a multiple of 32; the model's own if None.
-
-    Raises:
-        RtvpError: the checkpoint is missing or not one of RTVP, or an argument is wrong.
-    """
-    _check_device(device)
-    path = find_checkpoint(weights)
-    network, config, metadata = load_detector(path)
-    fold_batch_norms(network)
-    try:
-        threshold = float(metadata.get("threshold", DEFAULT_THRESHOLD))
-    except ValueError as error:
-        raise RtvpError(
-            f"{path}: expected a number as threshold, got {metadata['threshold']!r:.80}"
-        ) from error
-    return Detector(
-        network,
-        config,
-        make_text_encoder(config.text_encoder),
-        threshold,
-        name=metadata.get("name", path.stem),
-        device=device,
-        size=size,
-        cache=EmbeddingCache(weights_home() / "embeddings"),
-        digest=sha256_of(path),
-    )
-
-
 def checked_threshold(threshold: float) -> float:
     """``threshold`` itself, if it is a score.
 
@@ -290,89 +241,8 @@ def checked_threshold(threshold: float) -> float:
     return threshold
 
 
-@dataclass(frozen=True, slots=True)
-class _Search:
-    """What is looked for, and how; the fields are the arguments of `Detector.detect_many`."""
-
-    names: tuple[str, ...]
-    text: Tensor
-    batch: int
-    threshold: float | tuple[float, ...]
-    explain: bool
-    keep_images: bool
-    tiling: Tiling | None
-    maker: MaskMaker | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """An image as the network sees it: ``pixels`` [3, H, W] uint8."""
-
-    path: Path | None
-    pixels: Tensor
-    letterbox: Letterbox
-    original: RGBArray | None
-
-
-def _read(image: ImageSource, size: int, search: _Search) -> _Placed | ImageProblem:
-    path = Path(image) if isinstance(image, (str, os.PathLike)) else None
-    try:
-        original = to_rgb(image)
-    except RtvpError as error:
-        return ImageProblem(path, str(error))
-    pixels, placement = letterbox(original, size)
-    needed = search.keep_images or search.tiling or search.maker or path is None
-    return _Placed(path, pixels, placement, original if needed else None)
-
-
-def _to_result(image: _Placed, search: _Search, found: Detections, heat: np.ndarray | None) -> Result:
-    # Pixels that can be read again are not kept unasked: a list of results would fill the memory.
-    kept = image.original if search.keep_images or image.path is None else None
-    presence = np.zeros(len(search.names), np.float32)
-    np.maximum.at(presence, found.labels.numpy(), found.scores.numpy())
-    return Result(
-        image_path=image.path,
-        width=image.letterbox.width,
-        height=image.letterbox.height,
-        names=search.names,
-        boxes_xyxy=found.boxes_xyxy.numpy(),
-        label_indices=found.labels.numpy(),
-        scores=found.scores.numpy(),
-        threshold=0.0,
-        presence=presence,
-        prompt_map=heat if search.explain else None,
-        image=kept,
-    ).above(search.threshold)
-
-
-def _with_masks(
-    result: Result, image: _Placed, search: _Search, heat: np.ndarray | None, picture: Tensor | None
-) -> Result:
-    if search.maker is None:
-        return result
-    assert image.original is not None
-    embedded = None if picture is None else Embedded(picture, image.letterbox)
-    view = View(image.original, result.boxes_xyxy, heat, embedded)
-    return replace(result, mask_counts=make_masks(search.maker, view))
-
-
-def _as_prompts(prompts: str | Sequence[str | Prompt]) -> tuple[Prompt, ...]:
-    if isinstance(prompts, str):
-        return parse_prompts(prompts)
-    wanted = tuple(Prompt(prompt) if isinstance(prompt, str) else prompt for prompt in prompts)
-    if not wanted:
-        raise RtvpError("prompts: expected at least one such as 'scratch', got none")
-    seen: set[str] = set()
-    for prompt in wanted:
-        if not prompt.name.strip() or any("\ud800" <= c <= "\udfff" for c in "".join(prompt.all_texts)):
-            raise RtvpError(f"prompts: expected names such as 'scratch', got {prompt.name!r:.80}")
-        if prompt.name in seen:
-            raise RtvpError(f"prompts: {prompt.name!r:.80} is given twice; keep one")
-        seen.add(prompt.name)
-    return wanted
-
-
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """RtvpError if there is no such device here."""
     if device not in DEVICES:
         raise RtvpError(f"device: expected {' or '.join(DEVICES)}, got {device!r:.80}")
     if device == "cuda" and not torch.cuda.is_available():

@@ -10,8 +10,17 @@ from rtvp.models.text_encoder.cache import EmbeddingCache
 from rtvp.models.text_encoder.clip import ClipText
 from rtvp.models.text_encoder.embed import embed_prompts
 from rtvp.models.text_encoder.minilm import MiniLM
+from rtvp.models.text_encoder.vocabulary import VocabularyEncoder
 
-__all__ = ["ClipText", "EmbeddingCache", "MiniLM", "TextEncoder", "embed_prompts", "make_text_encoder"]
+__all__ = [
+    "ClipText",
+    "EmbeddingCache",
+    "MiniLM",
+    "TextEncoder",
+    "VocabularyEncoder",
+    "embed_prompts",
+    "make_text_encoder",
+]
 
 # How an encoder is written in a configuration -> its class, which takes what is written after the colon.
 TEXT_ENCODERS: dict[str, Callable[..., TextEncoder]] = {

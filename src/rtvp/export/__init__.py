@@ -1,0 +1,1 @@
+"""Detectors as files that other runtimes run: ONNX and OpenVINO, in float32 or 8-bit integers."""

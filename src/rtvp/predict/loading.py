@@ -1,0 +1,81 @@
+"""From a checkpoint or an exported file to a detector that is ready."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rtvp.errors import RtvpError
+from rtvp.models.build import load_detector, threshold_of
+from rtvp.models.fold import fold_batch_norms
+from rtvp.models.runtimes import RUNTIMES, encoder_of, is_exported, open_exported
+from rtvp.models.text_encoder import EmbeddingCache, make_text_encoder
+from rtvp.models.weights import find_checkpoint, sha256_of, weights_home
+from rtvp.predict.detector import Detector, check_device
+
+TORCH = "torch"  # the runtime of checkpoints
+
+
+def load(
+    weights: str | os.PathLike[str] | None = None,
+    device: str = "cpu",
+    size: int | None = None,
+    runtime: str | None = None,
+) -> Detector:
+    """A ready detector, without network access.
+
+    Args:
+        weights: a checkpoint written by ``rtvp train``, an ``.onnx`` or ``.xml`` written by ``rtvp export``,
+            or the name of a model that comes with the package: ``rtvp-lite0`` (also if None), or ``open``,
+            trained on nothing that forbids commercial use.
+        device: ``cpu`` or ``cuda``.
+        size: side of the network input, px, a multiple of 32; the model's own if None.
+        runtime: ``torch``, ``onnx`` or ``openvino``; what fits the file if None. A checkpoint is exported
+            when a runtime is first asked for, and kept in the folder of the fetched weights.
+
+    Raises:
+        RtvpError: the file is missing or not one of RTVP, or an argument is wrong.
+    """
+    check_device(device)
+    if runtime not in (None, TORCH, *RUNTIMES):
+        raise RtvpError(f"runtime: expected {', '.join((TORCH, *RUNTIMES))}, got {runtime!r:.80}")
+    path = find_checkpoint(weights)
+    if is_exported(path) or runtime not in (None, TORCH):
+        return _load_exported(path, device, size, runtime)
+    network, config, metadata = load_detector(path)
+    fold_batch_norms(network)
+    return Detector(
+        network,
+        config,
+        make_text_encoder(config.text_encoder),
+        threshold_of(metadata, path),
+        name=metadata.get("name", path.stem),
+        device=device,
+        size=size,
+        cache=EmbeddingCache(weights_home() / "embeddings"),
+        digest=sha256_of(path),
+    )
+
+
+def _load_exported(path: Path, device: str, size: int | None, runtime: str | None) -> Detector:
+    if device != "cpu":
+        raise RtvpError(f"device: exported models run on the cpu, got {device}: take the checkpoint")
+    if not is_exported(path):
+        from rtvp.export.checkpoint import cached_export  # an exported file runs without what exports it
+
+        path = cached_export(path)
+    network = open_exported(path, runtime)
+    facts, encoder = network.facts, encoder_of(network.facts)
+    # Rows of the identity are as wide as the vocabulary is long, and not worth keeping.
+    config = facts.config.model_copy(update={"text_width": encoder.width})
+    cache = None if facts.vocabulary else EmbeddingCache(weights_home() / "embeddings")
+    return Detector(
+        network,
+        config,
+        encoder,
+        facts.threshold,
+        facts.name,
+        size=size or facts.input_size,
+        cache=cache,
+        digest=facts.digest,
+    )

@@ -1,0 +1,127 @@
+"""The exported graph against the detector that it was traced from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rtvp.config import DetectorConfig
+from rtvp.export.checkpoint import embed, export_checkpoint, read_checkpoint
+from rtvp.models.build import load_detector
+from rtvp.models.runtimes import RUNTIMES, ExportedNetwork, open_exported
+from rtvp.types import DetectorOutput, Prompt
+
+WITHOUT_PROMPT = {"visual_prompt": {"enabled": False}, "adaptation": {"enabled": False}}
+CONTRAST = {"contrast": True, "visual_prompt": {"rounds": 2, "patch_size": 64}}
+TWO_OF_THREE = {"head_strides": [8, 16], "interaction": {"enabled": False}}
+CONFIGS = {
+    "default": {},
+    "without prompt": WITHOUT_PROMPT,
+    "contrast": CONTRAST,
+    "fewer levels": TWO_OF_THREE,
+}
+FORMATS = {"onnx": "model.onnx", "openvino": "model.xml"}
+
+
+def an_input(batch: int, height: int, width: int, prompts: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(batch * height + prompts)
+    images = torch.rand(batch, 3, height, width, generator=generator) * 255
+    return images, F.normalize(torch.randn(prompts, 384, generator=generator), dim=-1)
+
+
+def assert_same(found: DetectorOutput, expected: DetectorOutput) -> None:
+    torch.testing.assert_close(found.boxes_xyxy, expected.boxes_xyxy, atol=1e-2, rtol=1e-4)
+    torch.testing.assert_close(found.logits, expected.logits, atol=1e-4, rtol=1e-4)
+    assert len(found.prompt_scores) == len(expected.prompt_scores)
+    for ours, theirs in zip(found.prompt_scores, expected.prompt_scores, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    for ours, theirs in zip(found.prompt_masks, expected.prompt_masks, strict=True):
+        # Which of two equal scores is kept is a matter of rounding; a mask of ours has few of those.
+        assert (ours != theirs).float().mean() < 0.01
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def exported(
+    request: pytest.FixtureRequest,
+    make_checkpoint: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[torch.nn.Module, dict[str, ExportedNetwork]]:
+    checkpoint = make_checkpoint(**CONFIGS[request.param])
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    export_checkpoint(checkpoint, path, "onnx")
+    return load_detector(checkpoint)[0], {runtime: open_exported(path, runtime) for runtime in RUNTIMES}
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_batch_size_and_prompts_are_free(
+    exported: tuple[torch.nn.Module, dict[str, ExportedNetwork]], runtime: str
+) -> None:
+    detector, networks = exported
+    for shape in [(1, 64, 96, 1), (3, 64, 96, 5), (1, 128, 128, 5), (3, 128, 128, 1), (1, 32, 32, 2)]:
+        images, text = an_input(*shape)
+        with torch.inference_mode():
+            assert_same(networks[runtime](images, text), detector(images, text))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_answer_to_one_image_does_not_change_with_the_next(
+    exported: tuple[torch.nn.Module, dict[str, ExportedNetwork]], runtime: str
+) -> None:
+    images, text = an_input(2, 64, 64, 3)
+    network = exported[1][runtime]
+    first = network(images[:1], text)
+    kept = first.logits.clone()
+    network(images[1:], text)
+    assert torch.equal(first.logits, kept)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_vocabulary_is_built_in(checkpoint: Path, tmp_path: Path, format: str) -> None:
+    prompts = (Prompt("scratch"), Prompt("oil stain", ("dark smear",)), Prompt("dent"))
+    facts = export_checkpoint(checkpoint, tmp_path / FORMATS[format], format, vocabulary=prompts)
+    assert facts.prompts == prompts
+    detector, config, _ = read_checkpoint(checkpoint)
+    text = embed(prompts, config)
+    network = open_exported(tmp_path / FORMATS[format])
+    images, _ = an_input(2, 96, 64, 1)
+    with torch.inference_mode():
+        expected = detector(images, text).logits
+        assert_close = torch.testing.assert_close
+        assert_close(network(images, torch.eye(3)).logits, expected, atol=1e-4, rtol=1e-4)
+        # Rows of the identity pick prompts, in any order.
+        assert_close(
+            network(images, torch.eye(3)[[2, 0]]).logits, expected[:, :, [2, 0]], atol=1e-4, rtol=1e-4
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoder", ["mobile_sam", "efficientnet_lite2"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_image_encoder_can_be_exported(
+    make_checkpoint: Callable[..., Path], tmp_path: Path, encoder: str, format: str
+) -> None:
+    checkpoint = make_checkpoint(image_encoder={"name": encoder})
+    export_checkpoint(checkpoint, tmp_path / FORMATS[format], format)
+    detector, network = load_detector(checkpoint)[0], open_exported(tmp_path / FORMATS[format])
+    for shape in [(1, 64, 96, 1), (2, 256, 160, 3)]:
+        images, text = an_input(*shape)
+        with torch.inference_mode():
+            assert_same(network(images, text), detector(images, text))
+
+
+def test_the_tiny_detector_is_no_trivial_one(checkpoint: Path) -> None:
+    """Else the parity above would say nothing."""
+    detector, config, _ = load_detector(checkpoint)
+    assert config == DetectorConfig.model_validate(config.model_dump())
+    images, text = an_input(2, 64, 96, 3)
+    with torch.inference_mode():
+        output = detector(images, text)
+        other = detector(images, text[[1, 2, 0]])
+    assert output.logits.std() > 0.1
+    assert not torch.allclose(output.logits[0], output.logits[1], atol=1e-2)
+    assert not torch.allclose(output.logits, other.logits, atol=1e-2)

@@ -70,6 +70,9 @@ def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., P
             detector(torch.rand(8, 3, 64, 64) * 255, nn.functional.normalize(torch.randn(4, 384), dim=-1))
             for classifier in detector.head.classifiers:
                 classifier.bias.fill_(-1.0)
+            if detector.presence is not None:
+                detector.presence.weight.copy_(torch.tensor([0.9, 0.3, 0.8]))
+                detector.presence.bias.fill_(0.5)
         path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
         save_detector(
             path, detector.eval(), config, {"name": "tiny", "threshold": "0.3", "licence": "CC0-1.0"}

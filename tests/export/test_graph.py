@@ -17,12 +17,12 @@ from rtvp.models.runtimes import RUNTIMES, ExportedNetwork, open_exported
 from rtvp.types import DetectorOutput, Prompt
 
 WITHOUT_PROMPT = {"visual_prompt": {"enabled": False}, "adaptation": {"enabled": False}}
-CONTRAST = {"contrast": True, "visual_prompt": {"rounds": 2, "patch_size": 64}}
+CONTRAST = {"contrast": True, "presence": True, "visual_prompt": {"rounds": 2, "patch_size": 64}}
 TWO_OF_THREE = {"head_strides": [8, 16], "interaction": {"enabled": False}}
 CONFIGS = {
     "default": {},
     "without prompt": WITHOUT_PROMPT,
-    "contrast": CONTRAST,
+    "contrast and presence": CONTRAST,
     "fewer levels": TWO_OF_THREE,
 }
 FORMATS = {"onnx": "model.onnx", "openvino": "model.xml"}
@@ -37,6 +37,9 @@ def an_input(batch: int, height: int, width: int, prompts: int) -> tuple[Tensor,
 def assert_same(found: DetectorOutput, expected: DetectorOutput) -> None:
     torch.testing.assert_close(found.boxes_xyxy, expected.boxes_xyxy, atol=1e-2, rtol=1e-4)
     torch.testing.assert_close(found.logits, expected.logits, atol=1e-4, rtol=1e-4)
+    assert (found.presence_logits is None) == (expected.presence_logits is None)
+    if expected.presence_logits is not None:
+        torch.testing.assert_close(found.presence_logits, expected.presence_logits, atol=1e-4, rtol=1e-4)
     assert len(found.prompt_scores) == len(expected.prompt_scores)
     for ours, theirs in zip(found.prompt_scores, expected.prompt_scores, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)

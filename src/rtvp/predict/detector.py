@@ -182,11 +182,11 @@ class Detector:
     def _stream(self, images: Iterable[ImageSource], search: Search) -> Iterator[Result | ImageProblem]:
         remaining = iter(images)
         while chunk := list(islice(remaining, search.batch)):
-            read = [read(image, self.size, search) for image in chunk]
-            placed = [entry for entry in read if isinstance(entry, Placed)]
+            entries = [read(image, self.size, search) for image in chunk]
+            placed = [entry for entry in entries if isinstance(entry, Placed)]
             run = partial(self._detect_placed, search=search)
             in_order = iter(run_by_shape(placed, attrgetter("pixels"), run))
-            for entry in read:
+            for entry in entries:
                 yield entry if isinstance(entry, ImageProblem) else next(in_order)
 
     @torch.inference_mode()

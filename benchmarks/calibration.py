@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -103,9 +104,12 @@ def _judge(own: LabelledSet, scores: Scores, rates: list[float], draws: int) -> 
 
 
 def _half_of_the_good(images: tuple[ImageRecord, ...], seed: int) -> np.ndarray:
-    """[N] bool: whether the image's group falls into the half that calibrates."""
-    groups = sorted({record.group for record in images if not record.annotations})
-    chosen = set(np.random.default_rng(seed).permutation(groups)[: (len(groups) + 1) // 2].tolist())
+    """[N] bool: whether the image's group is of those, drawn at random, that hold half of the good images."""
+    good = Counter(record.group for record in images if not record.annotations)
+    chosen: set[str] = set()
+    for group in np.random.default_rng(seed).permutation(sorted(good)).tolist():
+        if 2 * sum(good[each] for each in chosen) < good.total():
+            chosen.add(group)
     return np.array([record.group in chosen for record in images])
 
 

@@ -100,6 +100,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, make_progress() as progress:
         files = dict(_export_all(checkpoint, Path(folder), calibration, asked, model.size))
         networks = {name: rtvp.load(path, size=model.size) for name, path in files.items()}
+        half = rtvp.load(files["text, openvino"], size=model.size, runtime="openvino-bf16")
+        networks["text, openvino, bf16"] = half
         bar = progress.add_task("images", total=sum(len(own.images) for own in judged))
         for own in judged:
             built_in = {

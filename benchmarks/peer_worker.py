@@ -115,8 +115,8 @@ def _ultralytics_model(kind: str, file: str, task: Task) -> Any:
     return model
 
 
-def exported_ultralytics(runtime: str) -> Callable[[Task], Ready]:
-    """YOLO-World exported by ultralytics, float32; its network alone."""
+def exported_ultralytics(way: str) -> Callable[[Task], Ready]:
+    """YOLO-World exported by ultralytics, its network alone: ``onnx``, or OpenVINO in ``f32`` or ``bf16``."""
 
     def make(task: Task) -> Ready:
         import numpy as np
@@ -126,7 +126,7 @@ def exported_ultralytics(runtime: str) -> Callable[[Task], Ready]:
             model = _ultralytics_model("YOLOWorld", "yolov8s-worldv2.yaml", task)
             Path(model.export(format="onnx", imgsz=task.side, device="cpu", verbose=False)).replace(path)
         images = np.random.default_rng(0).random((1, 3, task.side, task.side), np.float32)
-        if runtime == "onnx":
+        if way == "onnx":
             import onnxruntime
 
             options = onnxruntime.SessionOptions()
@@ -136,7 +136,7 @@ def exported_ultralytics(runtime: str) -> Callable[[Task], Ready]:
             return Ready(None, lambda: session.run(None, {name: images}))
         import openvino
 
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": task.threads}
+        settings = {"INFERENCE_PRECISION_HINT": way, "INFERENCE_NUM_THREADS": task.threads}
         request = openvino.Core().compile_model(str(path), "CPU", settings).create_infer_request()
         return Ready(None, lambda: request.infer([images]))
 
@@ -188,10 +188,12 @@ CONTESTANTS: dict[str, Callable[[Task], Ready]] = {
     "rtvp": rtvp_by("torch"),
     "rtvp, onnx": rtvp_by("onnx"),
     "rtvp, openvino": rtvp_by("openvino"),
+    "rtvp, openvino bf16": rtvp_by("openvino-bf16"),
     "rtvp with Mobile-SAM": rtvp_mobile_sam,
     "YOLO-World-S": ultralytics("YOLOWorld", "yolov8s-worldv2.yaml"),
     "YOLO-World-S, onnx": exported_ultralytics("onnx"),
-    "YOLO-World-S, openvino": exported_ultralytics("openvino"),
+    "YOLO-World-S, openvino": exported_ultralytics("f32"),
+    "YOLO-World-S, openvino bf16": exported_ultralytics("bf16"),
     "YOLOE-S": ultralytics("YOLOE", "yoloe-v8s.yaml"),
     "Grounding DINO-T": grounding_dino,
     "OWLv2-base": owlv2,

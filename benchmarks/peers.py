@@ -24,8 +24,14 @@ from pathlib import Path
 from typing import Any
 
 WORKER = Path(__file__).with_name("peer_worker.py")
-OURS = ("rtvp", "rtvp, onnx", "rtvp, openvino", "rtvp with Mobile-SAM")
-THEIRS = ("YOLO-World-S", "YOLO-World-S, onnx", "YOLO-World-S, openvino", "YOLOE-S")  # of ultralytics
+OURS = ("rtvp", "rtvp, onnx", "rtvp, openvino", "rtvp, openvino bf16", "rtvp with Mobile-SAM")
+THEIRS = (
+    "YOLO-World-S",
+    "YOLO-World-S, onnx",
+    "YOLO-World-S, openvino",
+    "YOLO-World-S, openvino bf16",
+    "YOLOE-S",
+)
 SLOW = ("Grounding DINO-T", "OWLv2-base")  # of transformers, which we depend on
 NEEDED = [
     "numpy",
@@ -54,6 +60,8 @@ PAIRS = {  # what is compared: the faster, as we hope, and the slower
         ("rtvp", "YOLOE-S"),
         ("rtvp, openvino", "YOLO-World-S"),
         ("rtvp, onnx", "YOLO-World-S"),
+        ("rtvp, openvino bf16", "YOLO-World-S"),
+        ("rtvp, openvino bf16", "Grounding DINO-T"),
         ("rtvp", "Grounding DINO-T"),
         ("rtvp", "OWLv2-base"),
         ("rtvp with Mobile-SAM", "YOLO-World-S"),
@@ -62,6 +70,7 @@ PAIRS = {  # what is compared: the faster, as we hope, and the slower
         ("rtvp", "YOLO-World-S"),
         ("rtvp, onnx", "YOLO-World-S, onnx"),
         ("rtvp, openvino", "YOLO-World-S, openvino"),
+        ("rtvp, openvino bf16", "YOLO-World-S, openvino bf16"),
         ("rtvp", "YOLOE-S"),
         ("rtvp with Mobile-SAM", "YOLO-World-S"),
     ],

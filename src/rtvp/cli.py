@@ -143,7 +143,8 @@ def detect(
         typer.Option(help="Checkpoint, exported file, or `open`; the shipped model if left out."),
     ] = None,
     runtime: Annotated[
-        str | None, typer.Option(help="torch, onnx or openvino; what fits --weights if left out.")
+        str | None,
+        typer.Option(help="torch, onnx, openvino or openvino-bf16; what fits --weights if left out."),
     ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Model, prompts and thresholds that `rtvp bundle` put into one file.")

@@ -13,7 +13,7 @@ from torch import Tensor
 from rtvp.config import DetectorConfig
 from rtvp.export.checkpoint import embed, export_checkpoint, read_checkpoint
 from rtvp.models.build import load_detector
-from rtvp.models.runtimes import RUNTIMES, ExportedNetwork, open_exported
+from rtvp.models.runtimes import ExportedNetwork, open_exported
 from rtvp.types import DetectorOutput, Prompt
 
 WITHOUT_PROMPT = {"visual_prompt": {"enabled": False}, "adaptation": {"enabled": False}}
@@ -25,6 +25,7 @@ CONFIGS = {
     "contrast and presence": CONTRAST,
     "fewer levels": TWO_OF_THREE,
 }
+RUNTIMES = ("onnx", "openvino")  # that compute in float32
 FORMATS = {"onnx": "model.onnx", "openvino": "model.xml"}
 
 
@@ -81,6 +82,15 @@ def test_the_answer_to_one_image_does_not_change_with_the_next(
     kept = first.logits.clone()
     network(images[1:], text)
     assert torch.equal(first.logits, kept)
+
+
+def test_bfloat16_is_near_and_says_so(checkpoint: Path, tmp_path: Path) -> None:
+    export_checkpoint(checkpoint, tmp_path / "model.xml", "openvino")
+    exact, half = (open_exported(tmp_path / "model.xml", name) for name in ("openvino", "openvino-bf16"))
+    images, text = an_input(2, 96, 64, 3)
+    torch.testing.assert_close(half(images, text).logits, exact(images, text).logits, atol=0.3, rtol=0.05)
+    # A calibration of one is not taken for one of the other.
+    assert half.facts.digest == f"{exact.facts.digest} bfloat16"
 
 
 @pytest.mark.parametrize("format", FORMATS)

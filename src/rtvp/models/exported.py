@@ -13,7 +13,7 @@ from rtvp.types import Prompt
 
 METADATA_KEY = "rtvp"  # of ONNX' metadata_props and OpenVINO's rt_info: all facts as one JSON text
 
-Precision = Literal["float32", "int8"]
+Precision = Literal["float32", "bfloat16", "int8"]  # bfloat16: of a float32 file that a runtime runs so
 
 
 class Vocabulary(StrictModel):
@@ -51,7 +51,8 @@ class ExportFacts(StrictModel):
     @property
     def digest(self) -> str:
         """Of the weights: that of the checkpoint, whose scores a float32 export gives again."""
-        return self.checkpoint_sha256 if self.precision == "float32" else f"{self.checkpoint_sha256} int8"
+        own = self.checkpoint_sha256
+        return own if self.precision == "float32" else f"{own} {self.precision}"
 
     @property
     def prompts(self) -> tuple[Prompt, ...]:

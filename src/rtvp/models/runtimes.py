@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -92,10 +93,12 @@ def open_onnx(path: Path) -> ExportedNetwork:
     return ExportedNetwork(run, facts)
 
 
-def open_openvino(path: Path) -> ExportedNetwork:
+def open_openvino(path: Path, half: bool = False) -> ExportedNetwork:
     """An exported ``.xml`` (with its ``.bin``) or ``.onnx``, run by OpenVINO on the CPU with torch's threads.
 
-    In float32, as PyTorch: its own default is bfloat16 where the CPU has it.
+    Args:
+        path: of the file.
+        half: in bfloat16, which is OpenVINO's own default where the CPU has it; else float32, as PyTorch.
 
     Raises:
         RtvpError: openvino is not installed, or it is no file of `rtvp export`.
@@ -111,7 +114,10 @@ def open_openvino(path: Path) -> ExportedNetwork:
     facts = ExportFacts.from_text(text, str(path))
     if facts.precision == "int8" and path.suffix.lower() != ".xml":
         raise RtvpError(f"{path}: its 8-bit integers are for ONNX Runtime: export with --format openvino")
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    if half:
+        facts = facts.model_copy(update={"precision": "bfloat16"})
+    hint = "bf16" if half else "f32"
+    settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     request = core.compile_model(model, "CPU", settings).create_infer_request()
 
     def run(inputs: Arrays) -> list[NDArray[np.float32]]:
@@ -122,8 +128,15 @@ def open_openvino(path: Path) -> ExportedNetwork:
     return ExportedNetwork(run, facts)
 
 
-RUNTIMES: dict[str, Callable[[Path], ExportedNetwork]] = {"onnx": open_onnx, "openvino": open_openvino}
-RUNTIMES_OF_SUFFIX = {".onnx": ("onnx", "openvino"), ".xml": ("openvino",)}  # the first is the default
+RUNTIMES: dict[str, Callable[[Path], ExportedNetwork]] = {
+    "onnx": open_onnx,
+    "openvino": open_openvino,
+    "openvino-bf16": partial(open_openvino, half=True),
+}
+RUNTIMES_OF_SUFFIX = {  # the first is the default
+    ".onnx": ("onnx", "openvino", "openvino-bf16"),
+    ".xml": ("openvino", "openvino-bf16"),
+}
 
 
 def is_exported(path: Path) -> bool:

@@ -30,8 +30,9 @@ def load(
             trained on nothing that forbids commercial use.
         device: ``cpu`` or ``cuda``.
         size: side of the network input, px, a multiple of 32; the model's own if None.
-        runtime: ``torch``, ``onnx``, ``openvino`` or ``openvino-bf16``; what fits the file if None. A checkpoint is exported
-            when a runtime is first asked for, and kept in the folder of the fetched weights.
+        runtime: ``torch``, ``onnx``, ``openvino`` or ``openvino-bf16``; what fits the file if None. A
+            checkpoint is exported when a runtime is first asked for, and kept in the folder of the fetched
+            weights.
 
     Raises:
         RtvpError: the file is missing or not one of RTVP, or an argument is wrong.

@@ -33,7 +33,7 @@ def main() -> None:
     good = [generate(seed, arguments.side, arguments.side, good=True) for seed in seeds]
     total = sum(len(sample.defects) for sample in bad)
     print(f"{len(bad)} defective pictures with {total} defects, the same {len(good)} parts without")
-    for threshold in (None, 0.08):
+    for threshold in (None, 0.5):
         shown = f"threshold {threshold or 'of the model'}"
         boxed, _, wrong = _count(detector, bad, ["defect"], threshold)
         print(f"asked for 'defect', {shown}: {boxed} boxed, {wrong} boxes where nothing is")

@@ -18,12 +18,11 @@ from pathlib import Path
 import numpy as np
 
 import rtvp
+from new_products import refuse_known
 from rtvp.data.labelled import LabelledSet, read_sources
 from rtvp.errors import RtvpError
 from rtvp.evaluate.image_level import auroc
 from rtvp.mmio.schema import ImageRecord
-from rtvp.models.build import load_detector
-from rtvp.models.weights import find_checkpoint
 from rtvp.predict import Detector, ImageProblem
 from rtvp.predict.calibration import Scores, choose_thresholds
 from rtvp.terminal import make_progress
@@ -46,9 +45,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     names = tuple(arguments.sets.split(","))
-    known = load_detector(find_checkpoint(arguments.weights))[2].get("trained_on", "").split(", ")
-    if trained := sorted(set(known) & set(names)):
-        raise SystemExit(f"error: --sets: the model was trained on {', '.join(trained)}")
+    refuse_known(arguments.weights, names)
     detector = rtvp.load(arguments.weights, size=arguments.size)
     rates = [float(rate) for rate in arguments.rates.split(",")]
     found = {}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -44,9 +45,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     names = tuple(arguments.sets.split(","))
-    known = load_detector(find_checkpoint(arguments.weights))[2].get("trained_on", "").split(", ")
-    if trained := sorted(set(known) & set(names)):
-        raise SystemExit(f"error: --sets: the model was trained on {', '.join(trained)}")
+    refuse_known(arguments.weights, names)
     model = rtvp.load(arguments.weights, size=arguments.size)
     tiling = Tiling.of(arguments.tile)
     detector = RtvpNamed(model.network, model.text_encoder, model.size, tiling=tiling)
@@ -80,6 +79,13 @@ def main() -> None:
         }
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps({**about, "mean": means, "sets": found}, indent=1) + "\n")
+
+
+def refuse_known(weights: str | Path | None, names: Sequence[str]) -> None:
+    """SystemExit if the checkpoint was trained on any of these sets."""
+    known = load_detector(find_checkpoint(weights))[2].get("trained_on", "").split(", ")
+    if trained := sorted(set(known) & set(names)):
+        raise SystemExit(f"error: --sets: the model was trained on {', '.join(trained)}")
 
 
 def _mean(found: dict[str, dict[str, dict[str, float | None]]], asked: str, name: str) -> float | None:

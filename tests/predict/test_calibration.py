@@ -118,7 +118,13 @@ def test_saved_and_read(calibration: Calibration, tmp_path: Path) -> None:
         (tmp_path / "bad.json").write_text(content)
         with pytest.raises(RtvpError, match=r"bad\.json: expected what `rtvp calibrate` wrote"):
             Calibration.read(tmp_path / "bad.json")
-    for part in ({"thresholds": {"red": 7}}, {"thresholds": {"red": 0.5}}, {"settings": {}}):
+    settings = {"prompts": calibration.settings["prompts"]}
+    for part in (
+        {"thresholds": {"red": 7}},
+        {"thresholds": {"red": 0.5}},
+        {"settings": {}},
+        {"settings": settings},
+    ):
         wrong = json.loads((tmp_path / "new" / "c.json").read_text()) | part
         (tmp_path / "bad.json").write_text(json.dumps(wrong))
         with pytest.raises(RtvpError, match="got another file"):

@@ -143,7 +143,12 @@ class Calibration:
         content["thresholds"] = {str(name): float(value) for name, value in content["thresholds"].items()}
         if not all(0 <= value <= 1 for value in content["thresholds"].values()):
             raise ValueError
-        if _by_name(content["settings"]["prompts"]).keys() != content["thresholds"].keys():
+        settings = content["settings"]
+        if settings.keys() != score_settings("", "", 0, (), None).keys():
+            raise ValueError
+        if settings["tile"] is not None:
+            Tiling(**settings["tile"])
+        if _by_name(settings["prompts"]).keys() != content["thresholds"].keys():
             raise ValueError
         return cls(**content)
 

@@ -106,5 +106,7 @@ def _logistic_regression(statistics: Floats, present: NDArray[np.bool_], weights
 
 
 def _set(head: PresenceHead, parameters: Floats) -> None:
-    head.weight.copy_(torch.from_numpy(parameters[:-1]))
-    head.bias.fill_(float(parameters[-1]))
+    # Rounded as a checkpoint keeps them, so that what is measured next is what is written.
+    rounded = torch.from_numpy(parameters).half()
+    head.weight.copy_(rounded[:-1])
+    head.bias.copy_(rounded[-1:])

@@ -30,10 +30,10 @@ class MaxSigmoidAttention(nn.Module):
 
     def forward(self, feature: Tensor, text: Tensor) -> Tensor:
         """See the class."""
-        weight = self.attention(feature, text)
-        batch, _, height, width = feature.shape
-        headed = feature.view(batch, self.heads, -1, height, width)  # [B, heads, C / heads, H, W]
-        return (headed * weight[:, :, None]).view_as(feature)
+        weight = self.attention(feature, text).permute(0, 2, 3, 1)  # [B, H, W, heads]
+        # Channels last, as the convolutions around it, which would have to rearrange a whole map otherwise.
+        headed = feature.permute(0, 2, 3, 1).unflatten(3, (self.heads, -1))
+        return (headed * weight[..., None]).flatten(3).permute(0, 3, 1, 2)
 
     def attention(self, feature: Tensor, text: Tensor) -> Tensor:
         """The weight itself: [B, heads, H, W] in (0, 1)."""

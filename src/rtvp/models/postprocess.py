@@ -73,8 +73,19 @@ def suppress(boxes_xyxy: Tensor, labels: Tensor, iou_threshold: float) -> Tensor
     Returns:
         [M] int64 indices of the kept boxes, rising.
     """
-    overlap = pairwise_iou(boxes_xyxy, boxes_xyxy) > iou_threshold
-    return keep_best(overlap & (labels[:, None] == labels[None, :]))
+    kept = [
+        own[keep_best(pairwise_iou(boxes_xyxy[own], boxes_xyxy[own]) > iou_threshold)]
+        for own in of_each_label(labels)
+    ]
+    return torch.cat([torch.zeros(0, dtype=torch.int64), *kept]).sort().values
+
+
+def of_each_label(labels: Tensor) -> list[Tensor]:
+    """[N] labels -> for each that is there, the rising indices of its own.
+
+    Pairs of different labels have nothing to do with each other, and there are far more of them.
+    """
+    return [(labels == label).nonzero().flatten() for label in labels.unique()]
 
 
 def keep_best(rivals: Tensor) -> Tensor:
@@ -109,8 +120,12 @@ def vote(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor, kept: Tensor) -> Te
     Returns:
         [M, 4].
     """
-    near = pairwise_iou(boxes_xyxy[kept], boxes_xyxy) > VOTING_IOU
-    near[torch.arange(len(kept)), kept] = True  # itself, however thin
-    # In double precision, so that the mean of equal boxes is that box.
-    weights = (near & (labels[kept, None] == labels[None, :])) * scores.double()
-    return (weights @ boxes_xyxy.double() / weights.sum(dim=1, keepdim=True)).float()
+    voted = boxes_xyxy[kept]
+    for own in of_each_label(labels):
+        mine = torch.isin(kept, own, assume_unique=True).nonzero().flatten()
+        near = pairwise_iou(voted[mine], boxes_xyxy[own]) > VOTING_IOU
+        near |= kept[mine, None] == own  # itself, however thin
+        # In double precision, so that the mean of equal boxes is that box.
+        weights = near * scores[own].double()
+        voted[mine] = (weights @ boxes_xyxy[own].double() / weights.sum(dim=1, keepdim=True)).float()
+    return voted

@@ -122,24 +122,24 @@ class InvertedResidual(nn.Module):
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution without bias, padded as TensorFlow's "same", of maps whose sides the stride divides.
+    """Convolution padded as TensorFlow's "same", of maps whose sides the stride divides.
 
-    Of the kernel - stride rows (columns) to add, the odd one goes to the bottom (right), where PyTorch's own
-    padding would be symmetric.
+    Of the kernel - stride rows (columns) to add, the odd one goes to the bottom (right). PyTorch pads both
+    sides alike, so where the number is odd the kernel gets a row and a column of zeros at the top and left:
+    the same sums to the bit, and no padded copy of a large map.
     """
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int, stride: int, groups: int = 1
     ) -> None:
         before, odd = divmod(kernel - stride, 2)
-        super().__init__(
-            in_channels, out_channels, kernel, stride, 0 if odd else before, groups=groups, bias=False
-        )
-        self.uneven_padding = (before, before + 1) * 2 if odd else None
+        super().__init__(in_channels, out_channels, kernel, stride, before + odd, groups=groups, bias=False)
+        self.is_uneven = bool(odd)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] to [B, out_channels, H / stride, W / stride]."""
-        return super().forward(x if self.uneven_padding is None else F.pad(x, self.uneven_padding))
+        weight = F.pad(self.weight, (1, 0, 1, 0)) if self.is_uneven else self.weight
+        return self._conv_forward(x, weight, self.bias)
 
 
 def load_packaged_weights(encoder: EfficientNetLite) -> None:

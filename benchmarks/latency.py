@@ -108,7 +108,7 @@ def _measure(arguments: argparse.Namespace, picture: Path) -> dict[str, Any]:
         "prompts": len(prompts),
         "parameters": {"total": sum(parameters.values()), **parameters},
         "file_to_boxes_s": whole,
-        "parts_s": _part_times(network, lambda: detector.detect(picture, prompts), arguments.repeats),
+        "parts_s": part_times(network, lambda: detector.detect(picture, prompts), arguments.repeats),
         **_start_up(arguments, picture),
     }
 
@@ -134,7 +134,7 @@ def _seconds(action: Callable[[], object], repeats: int) -> dict[str, float]:
     }
 
 
-def _part_times(network: Any, action: Callable[[], object], repeats: int) -> dict[str, dict[str, float]]:
+def part_times(network: Any, action: Callable[[], object], repeats: int) -> dict[str, dict[str, float]]:
     """Median seconds and share of the network's time of each part, by hooks around its modules."""
     spent: dict[str, list[float]] = {part: [] for part in PARTS}
     handles = []

@@ -169,6 +169,22 @@ def test_tiles(detect: Callable[..., tuple[int, Path]], tmp_path: Path) -> None:
     assert found == {"whole": (0, None, False), "tiles": (0, 256, True)}
 
 
+def test_tiles_within_a_time(
+    detect: Callable[..., tuple[int, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (2048, 2048)).save(tmp_path / "large.png")
+    options = ("--prompts", "red", "--tile", "256", "--tile-seconds")
+    code, out = detect(tmp_path / "large.png", *options, "1e-9")
+    assert (
+        code == 0 and "1 images: the time was over before all parts were looked at" in capsys.readouterr().out
+    )
+    content = json.loads((out / "detections.json").read_text())
+    assert content["tile"]["seconds"] == 1e-9
+    assert content["images"][0]["tiles"] == {"looked_at": 0, "planned": 100}
+    detect(tmp_path / "large.png", *options, "1e9")
+    assert "the time was over" not in capsys.readouterr().out
+
+
 def test_with_a_real_network(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
     arguments = [
         folder / "b",
@@ -227,6 +243,14 @@ def test_with_a_real_network(checkpoint: Path, folder: Path, tmp_path: Path) -> 
         (["{one}", "--prompts", "a", "--batch", "0"], "batch: expected at least 1, got 0"),
         (["{one}", "--prompts", "a", "--size", "100"], "size: expected a positive multiple of 32, got 100"),
         (["{one}", "--prompts", "a", "--tile", "large"], "tile: expected auto, or a side in px such as 640"),
+        (
+            ["{one}", "--prompts", "a", "--tile-seconds", "2"],
+            "--tile-seconds is the time for tiles: add --tile auto",
+        ),
+        (
+            ["{one}", "--prompts", "a", "--tile", "64", "--tile-seconds", "0"],
+            "expected more than 0 seconds, got 0.0",
+        ),
         (["{one}", "--prompts", "a", "--size", "-32"], "size: expected a positive multiple of 32, got -32"),
         (["{one}", "--prompts", "a", "--device", "tpu"], "device: expected cpu or cuda, got 'tpu'"),
         (["{one}", "--prompts", "a", "--weights", "{gone}"], "no checkpoint at"),

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from itertools import count
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -67,6 +70,9 @@ def test_wrong_tiles_are_told(tile: str | int, message: str) -> None:
         Tiling.of(tile)
     with pytest.raises(RtvpError, match=r"overlap: expected a share from 0 to 0\.5, got 0\.9"):
         Tiling(640, overlap=0.9)
+    for seconds in (0.0, -1.0, float("nan")):
+        with pytest.raises(RtvpError, match="time for tiles: expected more than 0 seconds"):
+            Tiling(640, seconds=seconds)
 
 
 @pytest.fixture
@@ -118,4 +124,45 @@ def test_an_image_that_needs_no_tiles_is_looked_at_once(large: np.ndarray) -> No
         raise AssertionError
 
     whole = Detections(torch.ones(1, 4), torch.ones(1), torch.zeros(1, dtype=torch.int64))
-    assert look_closer(large[:200, :200], whole, never, 256, Tiling()) is whole
+    assert look_closer(large[:200, :200], whole, never, 256, Tiling()) == (whole, 0, 0)
+
+
+def test_the_time_for_tiles_goes_to_those_that_promise_most(
+    colour_detector: Detector, large: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = count()
+    monkeypatch.setattr("rtvp.tiling.time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    large[700:1200, 1400:1900, 0] = 255  # the whole shows this one alone
+    whole = colour_detector.detect(large, "red")
+    assert whole.tiles == (0, 0)
+    hurried = colour_detector.detect(large, "red", tile=Tiling(256, overlap=0.125, seconds=4.5))
+    looked_at, planned = hurried.tiles
+    assert looked_at == 4 and planned == 81  # the clock is read before each
+    everything = colour_detector.detect(large, "red", tile=Tiling(256, overlap=0.125, seconds=1e6))
+    assert everything.tiles == (planned, planned)
+    slow = colour_detector.detect(large, "red", tile=Tiling(256, overlap=0.125))
+    assert sorted(everything.boxes_xyxy.tolist()) == sorted(slow.boxes_xyxy.tolist())
+    assert hurried.to_dict()["tiles"] == {"looked_at": 4, "planned": 81}
+    assert "tiles" not in whole.to_dict()
+
+
+def test_tiles_where_the_whole_shows_most_come_first(large: np.ndarray) -> None:
+    seen: list[float] = []
+
+    def forward(pixels: Tensor) -> DetectorOutput:
+        seen.append(float(pixels[0, 0].mean()))
+        return DetectorOutput(
+            torch.zeros(1, 0, 4),
+            torch.zeros(1, 0, 1),
+            torch.zeros(1, 0, 4, 2),
+            torch.zeros(0, 2),
+            torch.zeros(0),
+        )
+
+    whole = Detections(
+        torch.tensor([[1100.0, 1100, 1200, 1200]]), torch.ones(1), torch.zeros(1, dtype=torch.int64)
+    )
+    large[1024:, 1024:] = 200
+    closer = look_closer(large, whole, forward, 256, Tiling(1024, overlap=0.0, seconds=60))
+    assert closer.looked_at == closer.planned == 4
+    assert seen[0] == max(seen) and seen[0] > 100

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -138,6 +139,10 @@ def detect(
         str | None,
         typer.Option(help="Also look at parts of large images closer: auto, or the side of a part in px."),
     ] = None,
+    tile_seconds: Annotated[
+        float | None,
+        typer.Option(help="Time for the parts of an image: those that promise most come first."),
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(help="Checkpoint, exported file, or `open`; the shipped model if left out."),
@@ -168,9 +173,15 @@ def detect(
             calibration = opened.calibration
     paths, wanted, coco_file = _plan(sources, prompts, prompts_file, coco, images, out)
     from rtvp.predict import Calibration, detect_to_folder, load
+    from rtvp.tiling import Tiling
 
     if calibration is not None and threshold is not None:
         raise RtvpError("--calibration holds the thresholds: leave out --threshold")
+    if tile_seconds is not None and tile is None:
+        raise RtvpError("--tile-seconds is the time for tiles: add --tile auto")
+    tiling = Tiling.of(tile)
+    if tiling is not None:
+        tiling = replace(tiling, seconds=tile_seconds)
     limits = Calibration.read(calibration) if calibration is not None else threshold
     detector = load(weights, device, size, runtime)
     with _image_progress(len(paths)) as on_image:
@@ -182,7 +193,7 @@ def detect(
             threshold=limits,
             batch=batch,
             explain=explain,
-            tile=tile,
+            tile=tiling,
             masks=masks,
             coco=coco_file,
             on_image=on_image,
@@ -325,6 +336,8 @@ def _print_summary(summary: Summary, out: Path) -> None:
     console.print(table)
     images = summary.ok + summary.not_ok
     broken = f", {summary.broken} could not be read" if summary.broken else ""
+    if summary.hurried:
+        console.print(f"{summary.hurried} images: the time was over before all parts were looked at closer")
     console.print(
         f"{images} images: {summary.not_ok} NOT OK, {summary.ok} OK{broken}; "
         f"{summary.images_per_second:.1f} images/s; results in {out}",

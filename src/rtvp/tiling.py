@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from operator import itemgetter
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,6 +34,8 @@ class Tiling:
         side: of a tile, px of the image; None: as the image needs it, none where the whole shows enough.
         overlap: share of its side that a tile has in common with the next.
         at_most: tiles an image where ``side`` is None: they grow until there are so few.
+        seconds: that the tiles of an image may take; those where the whole shows most come first, and what
+            is not begun by then is left out. None: all of them, however long.
 
     Raises:
         RtvpError: a value that cannot be.
@@ -39,6 +44,7 @@ class Tiling:
     side: int | None = None
     overlap: float = 0.2
     at_most: int = 64
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         if self.side is not None and self.side < 32:
@@ -47,6 +53,8 @@ class Tiling:
             raise RtvpError(f"tile overlap: expected a share from 0 to 0.5, got {self.overlap}")
         if self.at_most < 1:
             raise RtvpError(f"tiles an image: expected at least 1, got {self.at_most}")
+        if self.seconds is not None and not self.seconds > 0:
+            raise RtvpError(f"time for tiles: expected more than 0 seconds, got {self.seconds}")
 
     @classmethod
     def of(cls, tile: Tiling | int | str | None) -> Tiling | None:
@@ -98,6 +106,20 @@ def _cuts(length: int, side: int, count: int) -> list[tuple[int, int]]:
     return [(start, start + side) for start in (round(index * step) for index in range(count))]
 
 
+class Closer(NamedTuple):
+    """What whole and tiles of an image show, and how many of its tiles were looked at.
+
+    Attributes:
+        found: what all of them show, px of the image.
+        looked_at: tiles that were.
+        planned: tiles that cover the image; 0 where there is nothing to cut.
+    """
+
+    found: Detections
+    looked_at: int
+    planned: int
+
+
 def look_closer(
     image: RGBArray,
     whole: Detections,
@@ -106,7 +128,7 @@ def look_closer(
     tiling: Tiling,
     device: torch.device | str = "cpu",
     batch: int = 1,
-) -> Detections:
+) -> Closer:
     """Detect in the tiles of an image and merge what they show with what the whole did.
 
     Args:
@@ -117,21 +139,29 @@ def look_closer(
         tiling: how the image is cut.
         device: of the network.
         batch: tiles that go through the network together.
-
-    Returns:
-        ``whole`` itself where there is nothing to cut.
     """
     height, width = image.shape[:2]
     windows = tiling.windows(width, height, size)
     if not windows:
-        return whole
+        return Closer(whole, 0, 0)
     parts: list[Detections] = []
-    remaining = iter(windows)
-    while chunk := list(islice(remaining, batch)):
+    end = math.inf if tiling.seconds is None else time.monotonic() + tiling.seconds
+    in_order = windows if tiling.seconds is None else sorted(windows, key=partial(_promise, whole))
+    remaining = iter(in_order)
+    while time.monotonic() < end and (chunk := list(islice(remaining, batch))):
         tiles = [image[top:bottom, left:right] for left, top, right, bottom in chunk]
         found = look(tiles, forward, size, device, SCORE_FLOOR, PER_TILE)
         parts += [_shifted(own, *window[:2]) for own, window in zip(found, chunk, strict=True)]
-    return merge_tiles(whole, parts, torch.tensor(windows), (height, width))
+    seen = torch.tensor(in_order[: len(parts)])
+    return Closer(merge_tiles(whole, parts, seen, (height, width)), len(parts), len(windows))
+
+
+def _promise(whole: Detections, window: tuple[int, int, int, int]) -> float:
+    """The less, the sooner a tile is looked at: minus the best score of what the whole shows in it."""
+    centres = (whole.boxes_xyxy[:, :2] + whole.boxes_xyxy[:, 2:]) / 2
+    edges = torch.tensor(window)
+    inside = ((centres >= edges[:2]) & (centres <= edges[2:])).all(dim=1)
+    return -float(whole.scores[inside].amax()) if inside.any() else 0.0
 
 
 def look(

@@ -245,6 +245,23 @@ def test_decompression_bomb_is_refused_before_decoding(tmp_path: Path, side: int
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_converted_in_blocks_as_in_one(tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = np.random.default_rng(0).integers(0, 256, (37, 23, 4), dtype=np.uint8)
+    if mode == "I;16":
+        picture = Image.fromarray(samples[..., 0].astype(np.uint16) * 200)
+    else:
+        picture = Image.fromarray(samples, "RGBA").convert("L" if mode == "1" else "RGBA").convert(mode)
+    if mode == "P":
+        picture.info["transparency"] = 7
+    path = tmp_path / "a.tif"
+    picture.save(path, **({"transparency": 7} if mode == "P" else {}))
+    whole = read_image(path)
+    monkeypatch.setattr("rtvp.data.images.BLOCK_PIXELS", 100)
+    np.testing.assert_array_equal(read_image(path), whole)
+    assert len(np.unique(whole)) > 1
+
+
 def test_hundred_megapixels_are_read(tmp_path: Path) -> None:
     path = tmp_path / "large.png"
     path.write_bytes(png(10_000, 10_000, 1, 0, bytes(10_000 * 1251)))

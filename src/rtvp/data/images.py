@@ -44,6 +44,7 @@ SUFFIXES = (
     ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 MAX_PIXELS = 150_000_000  # a larger picture is refused before it is decoded: 450 MB as RGB
+BLOCK_PIXELS = 4_000_000  # of a picture that are converted at a time
 BIT_DEPTHS = (8, 10, 12, 14, 16, 24, 32)
 PAD_VALUE = 114
 INPUT_STEP = 32  # px: the coarsest stride; sides of the network input are multiples of it
@@ -235,14 +236,23 @@ def _hidden(path: Path) -> bool:
 
 def _to_rgb(image: Image.Image) -> RGBArray:
     image.load()  # of a TIFF this applies the orientation already, and drops it from the metadata
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else it would make a copy all the same
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":  # single-channel deeper than 8 bits
         image = Image.fromarray(_to_8_bits(np.asarray(image)))
-    if image.has_transparency_data:
-        background = Image.new("RGBA", image.size, WHITE)
-        image = Image.alpha_composite(background, image.convert("RGBA"))
-    rgb: RGBArray = np.array(image.convert("RGB"))
+    rgb = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, BLOCK_PIXELS // image.width)  # Pillow copies at each step: a block at a time
+    for top in range(0, image.height, rows):
+        block = image.crop((0, top, image.width, min(top + rows, image.height)))
+        rgb[top : top + rows] = np.asarray(_without_transparency(block).convert("RGB"))
     return rgb
+
+
+def _without_transparency(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image
+    background = Image.new("RGBA", image.size, WHITE)
+    return Image.alpha_composite(background, image.convert("RGBA"))
 
 
 def _picture_of(array: npt.NDArray[Any]) -> Image.Image:

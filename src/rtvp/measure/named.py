@@ -141,6 +141,6 @@ def _detect(
     if tiling is None:
         return whole
     return [
-        look_closer(image, own, forward, size, tiling, device)
+        look_closer(image, own, forward, size, tiling, device).found
         for image, own in zip(images, whole, strict=True)
     ]

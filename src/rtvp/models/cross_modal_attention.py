@@ -32,7 +32,7 @@ class MaxSigmoidAttention(nn.Module):
         """See the class."""
         weight = self.attention(feature, text).permute(0, 2, 3, 1)  # [B, H, W, heads]
         # Channels last, as the convolutions around it, which would have to rearrange a whole map otherwise.
-        headed = feature.permute(0, 2, 3, 1).unflatten(3, (self.heads, -1))
+        headed = feature.permute(0, 2, 3, 1).view(*weight.shape, -1)
         return (headed * weight[..., None]).flatten(3).permute(0, 3, 1, 2)
 
     def attention(self, feature: Tensor, text: Tensor) -> Tensor:

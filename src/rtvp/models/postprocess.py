@@ -85,7 +85,7 @@ def of_each_label(labels: Tensor) -> list[Tensor]:
 
     Pairs of different labels have nothing to do with each other, and there are far more of them.
     """
-    return [(labels == label).nonzero().flatten() for label in labels.unique()]
+    return [(labels == label).nonzero().flatten() for label in torch.unique(labels)]
 
 
 def keep_best(rivals: Tensor) -> Tensor:

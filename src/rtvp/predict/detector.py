@@ -26,7 +26,7 @@ from rtvp.predict.result import ImageProblem, Result
 from rtvp.predict.sam_masks import SamMasks, embeddings
 from rtvp.predict.search import Placed, Search, as_prompts, read, to_result, with_masks
 from rtvp.predict.surroundings import SurroundingsMasks
-from rtvp.tiling import Tiling, look_closer
+from rtvp.tiling import Closer, Tiling, look_closer
 from rtvp.types import Detections, DetectorOutput, Prompt
 
 DEVICES = ("cpu", "cuda")
@@ -197,22 +197,21 @@ class Detector:
         with embeddings(self.network if asks else None) as embedded:
             output = self._forward(pixels, search.text)
         # Threshold 0, because the verdict's score is that of the best detection, however low.
-        found = postprocess(output, letterboxes, score_threshold=0.0)
-        if search.tiling is not None:
-            found = [
-                self._look_closer(image, whole, search) for image, whole in zip(images, found, strict=True)
-            ]
+        wholes = postprocess(output, letterboxes, score_threshold=0.0)
+        found = [self._look_closer(image, whole, search) for image, whole in zip(images, wholes, strict=True)]
         shape = (pixels.shape[2], pixels.shape[3])
         wanted = search.explain or (asks and self.config.visual_prompt.enabled)
         maps = prompt_maps(output, letterboxes, shape) if wanted else [None] * len(images)
         pictures = embedded[0][:, None] if embedded else [None] * len(images)
         return [
-            with_masks(to_result(image, search, detections, heat), image, search, heat, picture)
-            for image, detections, heat, picture in zip(images, found, maps, pictures, strict=True)
+            with_masks(to_result(image, search, closer, heat), image, search, heat, picture)
+            for image, closer, heat, picture in zip(images, found, maps, pictures, strict=True)
         ]
 
-    def _look_closer(self, image: Placed, whole: Detections, search: Search) -> Detections:
-        assert image.original is not None and search.tiling is not None
+    def _look_closer(self, image: Placed, whole: Detections, search: Search) -> Closer:
+        if search.tiling is None:
+            return Closer(whole, 0, 0)
+        assert image.original is not None
 
         def forward(pixels: Tensor) -> DetectorOutput:
             return self._forward(pixels, search.text)

@@ -35,6 +35,7 @@ class Result:
         threshold: the score that a detection had to exceed; one a name where the detector was calibrated.
         presence: [K] float32 in [0, 1], how likely the image shows what each name says: the highest score of
             its detections, be it below the threshold; 0 if there is none.
+        tiles: how many were looked at and how many cover the image; fewer if their time was over.
         prompt_map: [H, W] float32 in [0, 1], what the visual prompt picked out; only on request.
         mask_counts: N masks as COCO's compressed run-length counts; only on request.
         image: [H, W, 3] uint8 RGB, kept if there is no file to read again, or on request.
@@ -49,6 +50,7 @@ class Result:
     scores: npt.NDArray[np.float32]
     threshold: float | tuple[float, ...]
     presence: npt.NDArray[np.float32]
+    tiles: tuple[int, int] = (0, 0)
     prompt_map: npt.NDArray[np.float32] | None = field(default=None, repr=False)
     mask_counts: tuple[str, ...] | None = field(default=None, repr=False)
     image: RGBArray | None = field(default=None, repr=False)
@@ -172,6 +174,11 @@ class Result:
             "presence": {
                 name: round(score, 6) for name, score in zip(self.names, self.presence.tolist(), strict=True)
             },
+            **(
+                {"tiles": dict(zip(("looked_at", "planned"), self.tiles, strict=True))}
+                if self.tiles[1]
+                else {}
+            ),
             "detections": detections,
         }
 

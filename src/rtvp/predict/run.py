@@ -44,6 +44,7 @@ class Summary:
         not_ok: images in which something was found.
         ok: images in which nothing was.
         broken: images that could not be read.
+        hurried: images whose tiles were not all looked at, as their time was over.
         seconds: time of the run, loading of the model not included.
     """
 
@@ -52,6 +53,7 @@ class Summary:
     not_ok: int = 0
     ok: int = 0
     broken: int = 0
+    hurried: int = 0
     seconds: float = 0.0
 
     @property
@@ -63,7 +65,9 @@ class Summary:
         """Add one image."""
         if isinstance(result, ImageProblem):
             self.broken += 1
-        elif result.verdict == "OK":
+            return
+        self.hurried += result.tiles[0] < result.tiles[1]
+        if result.verdict == "OK":
             self.ok += 1
         else:
             self.not_ok += 1

@@ -15,8 +15,8 @@ from rtvp.data.prompts import parse_prompts
 from rtvp.errors import RtvpError
 from rtvp.predict.masks import Embedded, MaskMaker, View, make_masks
 from rtvp.predict.result import ImageProblem, Result
-from rtvp.tiling import Tiling
-from rtvp.types import Detections, Letterbox, Prompt
+from rtvp.tiling import Closer, Tiling
+from rtvp.types import Letterbox, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,11 @@ def read(image: ImageSource, size: int, search: Search) -> Placed | ImageProblem
     return Placed(path, pixels, placement, original if needed else None)
 
 
-def to_result(image: Placed, search: Search, found: Detections, heat: np.ndarray | None) -> Result:
+def to_result(image: Placed, search: Search, closer: Closer, heat: np.ndarray | None) -> Result:
     """What was found in an image, down to any score, and what the visual prompt picked out: its result."""
     # Pixels that can be read again are not kept unasked: a list of results would fill the memory.
     kept = image.original if search.keep_images or image.path is None else None
+    found = closer.found
     presence = np.zeros(len(search.names), np.float32)
     np.maximum.at(presence, found.labels.numpy(), found.scores.numpy())
     return Result(
@@ -71,6 +72,7 @@ def to_result(image: Placed, search: Search, found: Detections, heat: np.ndarray
         scores=found.scores.numpy(),
         threshold=0.0,
         presence=presence,
+        tiles=(closer.looked_at, closer.planned),
         prompt_map=heat if search.explain else None,
         image=kept,
     ).above(search.threshold)

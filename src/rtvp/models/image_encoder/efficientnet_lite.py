@@ -139,7 +139,7 @@ class SameConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] to [B, out_channels, H / stride, W / stride]."""
         weight = F.pad(self.weight, (1, 0, 1, 0)) if self.is_uneven else self.weight
-        return self._conv_forward(x, weight, self.bias)
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, groups=self.groups)
 
 
 def load_packaged_weights(encoder: EfficientNetLite) -> None:

@@ -1,9 +1,9 @@
 """Time and peak memory of `rtvp detect` on large pictures, by size and format, with and without tiles.
 
-    python benchmarks/large_images.py [--megapixels 12,48,100] [--formats png,jpg,tif] [--threads 2] [--json FILE]
+    python benchmarks/large_images.py [--megapixels 12,48,100] [--formats png,jpg,tif] [--json FILE]
 
-Every run is a process of its own, from its start to the annotated picture on disk; its memory is the most that
-was resident at once. The pictures are generated: textures of 1000 px side by side.
+Every run is a process of its own, from its start to the annotated picture on disk; its memory is the most
+that was resident at once. The pictures are generated: textures of 1000 px side by side.
 """
 
 from __future__ import annotations

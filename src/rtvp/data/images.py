@@ -105,6 +105,19 @@ def to_rgb(image: ImageSource) -> RGBArray:
     return read_image(image)
 
 
+def picture_to_array(picture: Image.Image) -> RGBArray:
+    """A picture of 8 bits a channel, composited over white, as [H, W, 3] uint8 RGB.
+
+    Pillow makes several copies on the way, so blocks go one by one: a picture may have 100 megapixels.
+    """
+    rgb = np.empty((picture.height, picture.width, 3), np.uint8)
+    rows = max(1, BLOCK_PIXELS // picture.width)
+    for top in range(0, picture.height, rows):
+        block = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+        rgb[top : top + rows] = np.asarray(_without_transparency(block).convert("RGB"))
+    return rgb
+
+
 def letterbox(image: RGBArray, size: int) -> tuple[Tensor, Letterbox]:
     """Scale to the pixels of a square of side ``size``, keep the aspect, pad the little that is left over.
 
@@ -240,12 +253,7 @@ def _to_rgb(image: Image.Image) -> RGBArray:
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":  # single-channel deeper than 8 bits
         image = Image.fromarray(_to_8_bits(np.asarray(image)))
-    rgb = np.empty((image.height, image.width, 3), np.uint8)
-    rows = max(1, BLOCK_PIXELS // image.width)  # Pillow copies at each step: a block at a time
-    for top in range(0, image.height, rows):
-        block = image.crop((0, top, image.width, min(top + rows, image.height)))
-        rgb[top : top + rows] = np.asarray(_without_transparency(block).convert("RGB"))
-    return rgb
+    return picture_to_array(image)
 
 
 def _without_transparency(image: Image.Image) -> Image.Image:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from rtvp.data.images import RGBArray
+from rtvp.data.images import RGBArray, picture_to_array
 from rtvp.predict.fonts import font_for
 
 Colour: TypeAlias = tuple[int, int, int]
@@ -78,7 +78,7 @@ def draw_detections(
             labels.append((label, place, colour))
     for label, place, colour in reversed(labels):
         label.paint(draw, place, colour)
-    return np.array(canvas)
+    return picture_to_array(canvas)
 
 
 def draw_outlines(

@@ -81,10 +81,14 @@ def main() -> None:
         arguments.json.write_text(json.dumps({**about, "mean": means, "sets": found}, indent=1) + "\n")
 
 
+def trained_on(weights: str | Path | None) -> set[str]:
+    """Names of the sets that a checkpoint, or the shipped model, was trained on."""
+    return set(load_detector(find_checkpoint(weights))[2].get("trained_on", "").split(", "))
+
+
 def refuse_known(weights: str | Path | None, names: Sequence[str]) -> None:
     """SystemExit if the checkpoint was trained on any of these sets."""
-    known = load_detector(find_checkpoint(weights))[2].get("trained_on", "").split(", ")
-    if trained := sorted(set(known) & set(names)):
+    if trained := sorted(trained_on(weights) & set(names)):
         raise SystemExit(f"error: --sets: the model was trained on {', '.join(trained)}")
 
 

@@ -15,12 +15,13 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 PROMPTS = ("scratch", "dent", "crack", "hole", "stain", "rust", "chip", "bubble", "burr", "missing part")
 WORDS = PROMPTS * 10
+BATCH = 4  # pictures of a training step
 
 
 class Ready(NamedTuple):
@@ -184,6 +185,75 @@ def _ready_transformers(model: Any, task: Task, side: int, texts: dict[str, Any]
     return Ready(whole, lambda: model(pixel_values=images, **texts), model)
 
 
+def rtvp_training(task: Task) -> Ready:
+    """One step of RTVP's training: the detector on its frozen encoder, and the expert beside it."""
+    import torch
+
+    from rtvp.config import StageConfig
+    from rtvp.train.optim import make_optimizer
+    from rtvp.types import Batch, Prompt, Target
+    from train import CPU, Arm, make_step
+
+    words = WORDS[: task.prompts]
+    step = make_step(Arm(CPU, None, task.side, BATCH), words).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = make_optimizer(step, StageConfig(steps=1))
+    boxes, labels = _random_boxes(task)
+    targets = tuple(
+        Target(boxes * task.side, torch.nn.functional.one_hot(labels, task.prompts).bool())
+        for _ in range(BATCH)
+    )
+    images = torch.randint(0, 256, (BATCH, 3, task.side, task.side), dtype=torch.uint8)
+    everywhere = torch.ones(BATCH, task.prompts, dtype=torch.bool)
+    batch = Batch(images, targets, tuple(map(Prompt, words)), everywhere, words)
+    text = torch.nn.functional.normalize(torch.randn(task.prompts, CPU.text_width), dim=-1)
+
+    def losses() -> Any:
+        return torch.stack(list(step(batch, text, 0).values())).sum()
+
+    return Ready(None, lambda: _one_step(losses, step, optimizer), step)
+
+
+def ultralytics_training(task: Task) -> Ready:
+    """One step of YOLO-World-S' training by ultralytics' own loss."""
+    import torch
+    from ultralytics.cfg import get_cfg  # type: ignore[import-not-found]
+
+    model = _ultralytics_model("YOLOWorld", "yolov8s-worldv2.yaml", task).model.train()
+    model.args = get_cfg()
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    boxes, labels = _random_boxes(task)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    batch = {
+        "img": torch.rand(BATCH, 3, task.side, task.side),
+        "txt_feats": model.txt_feats.expand(BATCH, -1, -1),
+        "bboxes": torch.cat([boxes[:, :2] + sides / 2, sides], dim=1).repeat(BATCH, 1),
+        "cls": labels.repeat(BATCH)[:, None].float(),
+        "batch_idx": torch.arange(BATCH).repeat_interleave(len(boxes)).float(),
+    }
+    return Ready(None, lambda: _one_step(lambda: model.loss(batch)[0].sum(), model, optimizer), model)
+
+
+def _random_boxes(task: Task) -> tuple[Any, Any]:
+    """Five boxes, xyxy as shares of the sides, and what they show."""
+    import torch
+
+    corners = torch.rand(5, 2) * 0.6
+    return torch.cat([corners, corners + 0.1 + 0.3 * torch.rand(5, 2)], dim=1), torch.randint(
+        task.prompts, (5,)
+    )
+
+
+def _one_step(losses: Callable[[], Any], module: Any, optimizer: Any) -> None:
+    import torch
+
+    losses().backward()
+    torch.nn.utils.clip_grad_norm_(module.parameters(), 10.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
 CONTESTANTS: dict[str, Callable[[Task], Ready]] = {
     "rtvp": rtvp_by("torch"),
     "rtvp, onnx": rtvp_by("onnx"),
@@ -197,6 +267,8 @@ CONTESTANTS: dict[str, Callable[[Task], Ready]] = {
     "YOLOE-S": ultralytics("YOLOE", "yoloe-v8s.yaml"),
     "Grounding DINO-T": grounding_dino,
     "OWLv2-base": owlv2,
+    "rtvp, training step": rtvp_training,
+    "YOLO-World-S, training step": ultralytics_training,
 }
 
 
@@ -208,7 +280,7 @@ def main() -> None:
     torch.set_num_threads(int(threads))
     torch.manual_seed(0)
     task = Task(picture, int(side), int(prompts), int(threads), Path(folder))
-    with torch.inference_mode():
+    with nullcontext() if "training" in name else torch.inference_mode():
         ready = CONTESTANTS[name](task)
         (ready.whole or ready.network)()
         facts = {"torch": torch.__version__, "whole": ready.whole is not None}

@@ -32,6 +32,7 @@ THEIRS = (
     "YOLO-World-S, openvino bf16",
     "YOLOE-S",
 )
+TRAINING = ("rtvp, training step", "YOLO-World-S, training step")  # of four pictures
 SLOW = ("Grounding DINO-T", "OWLv2-base")  # of transformers, which we depend on
 NEEDED = [
     "numpy",
@@ -73,6 +74,7 @@ PAIRS = {  # what is compared: the faster, as we hope, and the slower
         ("rtvp, openvino bf16", "YOLO-World-S, openvino bf16"),
         ("rtvp", "YOLOE-S"),
         ("rtvp with Mobile-SAM", "YOLO-World-S"),
+        ("rtvp, training step", "YOLO-World-S, training step"),
     ],
 }
 
@@ -125,7 +127,7 @@ def main() -> None:
     """Start all, let them take turns, print tables, write JSON."""
     arguments = _arguments()
     python = _environment(arguments.environment)
-    names = [*OURS, *THEIRS, *([] if arguments.quick else SLOW)]
+    names = [*OURS, *THEIRS, *TRAINING, *([] if arguments.quick else SLOW)]
     rounds = 3 if arguments.quick else arguments.rounds
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "part.png"
@@ -133,7 +135,7 @@ def main() -> None:
         given = [str(picture), *map(str, (arguments.size, arguments.prompts, arguments.threads)), folder]
         contestants = []
         for name in names:
-            own = Contestant(name, python if name in THEIRS else Path(sys.executable), given)
+            own = Contestant(name, python if name.startswith("YOLO") else Path(sys.executable), given)
             print(f"{name}: first boxes after {own.facts['start_s']:.1f} s", file=sys.stderr)
             contestants.append(own)
         for number in range(rounds + 1):

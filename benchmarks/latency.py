@@ -39,6 +39,12 @@ detector.detect(sys.argv[1], list(DEFECT_NAMES[: int(sys.argv[2])]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
+ONLY_TORCH = """
+import resource
+import torch
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
 
 def main() -> None:
     """Measure and print; ``--json`` also writes the figures to a file."""
@@ -161,7 +167,9 @@ def part_times(network: Any, action: Callable[[], object], repeats: int) -> dict
 
 
 def _start_up(arguments: argparse.Namespace, picture: Path) -> dict[str, Any]:
-    figures: dict[str, Any] = {}
+    only_torch = [sys.executable, "-c", ONLY_TORCH]
+    done = subprocess.run(only_torch, check=True, capture_output=True, text=True)
+    figures: dict[str, Any] = {"peak_memory_import_torch_mib": round(float(done.stdout))}
     with tempfile.TemporaryDirectory() as home:
         command = [
             sys.executable,

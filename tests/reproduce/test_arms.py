@@ -9,7 +9,7 @@ import pytest
 from rtvp.config import StrictModel, TrainConfig
 from rtvp.errors import RtvpError
 from rtvp.models.build import build_detector
-from rtvp.reproduce.arms import ARMS, expert_alone
+from rtvp.reproduce.arms import ARMS, LEVER_ARMS, PAPER_ARMS, expert_alone
 from rtvp.reproduce.budget import BUDGETS, BudgetName, load_budget
 
 
@@ -33,7 +33,7 @@ def _compare(first: Any, second: Any, key: str = "") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", PAPER_ARMS)
 def test_an_arm_is_a_valid_configuration_with_the_same_data_seed_and_losses(
     budget: BudgetName, arm: str
 ) -> None:
@@ -43,6 +43,14 @@ def test_an_arm_is_a_valid_configuration_with_the_same_data_seed_and_losses(
     assert not same & {key.partition(".")[0] for key in differences(base(budget), config)}
     assert config.training.steps == base(budget).training.steps
     assert config.training.batch_size == base(budget).training.batch_size
+
+
+@pytest.mark.parametrize("arm", LEVER_ARMS)
+def test_a_lever_changes_what_is_learnt_from_or_the_encoder(arm: str) -> None:
+    config = ARMS[arm].change(base("cpu"))
+    assert TrainConfig.model_validate(config.model_dump()) == config
+    changed = {key.partition(".")[0] for key in differences(base("cpu"), config)}
+    assert changed and (changed == {"data"} or changed <= {"detector", "expert"})
 
 
 @pytest.mark.parametrize(

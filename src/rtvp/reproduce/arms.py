@@ -2,7 +2,7 @@
 
 Arms of one comparison get the same images, seeds, sizes, steps and batches. Where the budget's detector takes
 over the expert's encoder, every arm keeps that encoder's pre-training: what an arm leaves out is the part of
-the paper, not the images that its encoder has seen.
+the paper, not the images that its encoder has seen. Levers change what is learnt from instead.
 """
 
 from __future__ import annotations
@@ -97,6 +97,18 @@ def patch_size(base: TrainConfig, side: int) -> TrainConfig:
     return _with_detector(base, visual_prompt=prompt)
 
 
+def other_data(base: TrainConfig, **settings: Any) -> TrainConfig:
+    """Other settings of ``data``: what is learnt from, not how."""
+    return base.model_copy(update={"data": base.data.model_copy(update=settings)})
+
+
+def other_encoder(base: TrainConfig, name: str) -> TrainConfig:
+    """Another packaged image encoder, frozen, the expert on top of it."""
+    changed = _with_detector(base, image_encoder=ImageEncoderConfig(name=name, frozen=True))
+    expert = base.expert and base.expert.model_copy(update={"image_encoder": name})
+    return changed.model_copy(update={"expert": expert})
+
+
 def _with_detector(base: TrainConfig, **parts: Any) -> TrainConfig:
     return base.model_copy(update={"detector": base.detector.model_copy(update=parts)})
 
@@ -105,7 +117,7 @@ def _off(base: TrainConfig, part: str) -> Any:
     return getattr(base.detector, part).model_copy(update={"enabled": False})
 
 
-ARMS: Mapping[str, Arm] = {
+PAPER_ARMS: Mapping[str, Arm] = {
     "rtvp": Arm("RTVP", full),
     "no-adaptation": Arm("RTVP without expert adaptation", without_adaptation),
     "no-prompt": Arm("RTVP without refined prompt", without_prompt),
@@ -116,3 +128,20 @@ ARMS: Mapping[str, Arm] = {
     "patch-64": Arm("RTVP, patches of 64 px", partial(patch_size, side=64)),
     "patch-128": Arm("RTVP, patches of 128 px", partial(patch_size, side=128)),
 }
+LEVER_ARMS: Mapping[str, Arm] = {
+    "names-only": Arm(
+        "RTVP, names alone: no descriptions, synonyms and words for looks",
+        partial(other_data, describe_share=0.0, synonym_share=0.0, attribute_words=False),
+    ),
+    "no-generated": Arm(
+        "RTVP, no generated defects", partial(other_data, synthetic_share=0.0, painted_share=0.0)
+    ),
+    "more-generated": Arm(
+        "RTVP, generated defects in 70 % of pictures", partial(other_data, synthetic_share=0.7)
+    ),
+    "cut-paste": Arm(
+        "RTVP, real defects pasted into 30 % of real pictures", partial(other_data, cut_paste_share=0.3)
+    ),
+    "lite2": Arm("RTVP, EfficientNet-lite2", partial(other_encoder, name="efficientnet_lite2")),
+}
+ARMS: Mapping[str, Arm] = {**PAPER_ARMS, **LEVER_ARMS}

@@ -9,6 +9,7 @@ from rtvp.measure import NamedDetector
 from rtvp.mmio.built import read_build
 from rtvp.reproduce.benchmark import figure2, table1
 from rtvp.reproduce.comparisons import COMPARISONS, comparison_table
+from rtvp.reproduce.levers import levers, scene_curve
 from rtvp.reproduce.natural import COCO_LAYOUT, LVIS_LAYOUT, coco_task, lvis_task
 from rtvp.reproduce.pictures import figure4, figure5
 from rtvp.reproduce.runner import Runner
@@ -52,6 +53,12 @@ def _compare(item: str) -> Callable[[Runner, Sequence[NamedDetector]], list[Resu
     return make
 
 
+def _ours(
+    make: Callable[[Runner], list[ResultTable]],
+) -> Callable[[Runner, Sequence[NamedDetector]], list[ResultTable]]:
+    return lambda runner, _: make(runner)
+
+
 def _table1(runner: Runner, _: Sequence[NamedDetector]) -> list[ResultTable]:
     return [table1(read_build(runner.places.benchmark))]
 
@@ -77,4 +84,6 @@ ITEMS: Mapping[str, Item] = {
     "figure2": Item("what the benchmark holds", _figure2, trains=False),
     "figure4": Item("regions of unseen classes under four prompts", figure4),
     "figure5": Item("attention maps and detections", figure5, takes_peers=True),
+    "levers": Item("what buys zero-shot: texts, generated and pasted defects, encoder", _ours(levers)),
+    "scenes": Item("what buys zero-shot: the number of scenes", _ours(scene_curve)),
 }

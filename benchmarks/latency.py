@@ -27,22 +27,28 @@ PARTS = {
     "head": ("head",),
 }
 
+# Prints the most memory, MiB, that this very program held at once; what `resource` tells on Linux starts with
+# what the parent held when it forked.
+PEAK = """
+from pathlib import Path
+status = Path("/proc/self/status")
+if status.exists():
+    peak = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+else:
+    import resource
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(peak / 1024)
+"""
+
 # Runs in a fresh interpreter: image, number of prompts, threads, weights or "", size -> peak memory in MiB.
 FIRST_RESULT = """
-import resource, sys
+import sys
 import torch
 torch.set_num_threads(int(sys.argv[3]))
 import rtvp
 from rtvp.data.synthetic import DEFECT_NAMES
 detector = rtvp.load(sys.argv[4] or None, size=int(sys.argv[5]))
 detector.detect(sys.argv[1], list(DEFECT_NAMES[: int(sys.argv[2])]))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-"""
-
-ONLY_TORCH = """
-import resource
-import torch
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
@@ -167,14 +173,14 @@ def part_times(network: Any, action: Callable[[], object], repeats: int) -> dict
 
 
 def _start_up(arguments: argparse.Namespace, picture: Path) -> dict[str, Any]:
-    only_torch = [sys.executable, "-c", ONLY_TORCH]
+    only_torch = [sys.executable, "-c", "import torch" + PEAK]
     done = subprocess.run(only_torch, check=True, capture_output=True, text=True)
     figures: dict[str, Any] = {"peak_memory_import_torch_mib": round(float(done.stdout))}
     with tempfile.TemporaryDirectory() as home:
         command = [
             sys.executable,
             "-c",
-            FIRST_RESULT,
+            FIRST_RESULT + PEAK,
             str(picture),
             str(arguments.prompts),
             str(arguments.threads),

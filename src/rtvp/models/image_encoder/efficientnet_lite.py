@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -126,7 +127,7 @@ class SameConv2d(nn.Conv2d):
 
     Of the kernel - stride rows (columns) to add, the odd one goes to the bottom (right). PyTorch pads both
     sides alike, so where the number is odd the kernel gets a row and a column of zeros at the top and left:
-    the same sums to the bit, and no padded copy of a large map.
+    the same sums to the bit, and no padded copy of a large map. Other runtimes pad as they are told.
     """
 
     def __init__(
@@ -134,12 +135,16 @@ class SameConv2d(nn.Conv2d):
     ) -> None:
         before, odd = divmod(kernel - stride, 2)
         super().__init__(in_channels, out_channels, kernel, stride, before + odd, groups=groups, bias=False)
-        self.is_uneven = bool(odd)
+        self.uneven_padding = (before, before + 1) * 2 if odd else None
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] to [B, out_channels, H / stride, W / stride]."""
-        weight = F.pad(self.weight, (1, 0, 1, 0)) if self.is_uneven else self.weight
-        return F.conv2d(x, weight, self.bias, self.stride, self.padding, groups=self.groups)
+        weight, padding = self.weight, self.padding
+        if self.uneven_padding is not None and torch.onnx.is_in_onnx_export():
+            x, padding = F.pad(x, self.uneven_padding), (0, 0)
+        elif self.uneven_padding is not None:
+            weight = F.pad(weight, (1, 0, 1, 0))
+        return F.conv2d(x, weight, self.bias, self.stride, padding, groups=self.groups)
 
 
 def load_packaged_weights(encoder: EfficientNetLite) -> None:

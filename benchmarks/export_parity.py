@@ -42,17 +42,19 @@ FILES: dict[str, tuple[Format, str]] = {"onnx": ("onnx", ".onnx"), "openvino": (
 
 
 class Timed(nn.Module):
-    """A network, and the seconds of each of its runs."""
+    """A network, and the seconds of each of its runs; in PyTorch perhaps in bfloat16."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, half: bool = False) -> None:
         super().__init__()
         self.network = network
+        self.in_half = half
         self.seconds: list[float] = []
 
     def forward(self, images: Tensor, text: Tensor) -> DetectorOutput:
         """As the network."""
         start = time.perf_counter()
-        output: DetectorOutput = self.network(images, text)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.in_half):
+            output: DetectorOutput = self.network(images, text)
         self.seconds.append(time.perf_counter() - start)
         return output
 
@@ -102,6 +104,7 @@ def main() -> None:
         networks = {name: rtvp.load(path, size=model.size) for name, path in files.items()}
         half = rtvp.load(files["text, openvino"], size=model.size, runtime="openvino-bf16")
         networks["text, openvino, bf16"] = half
+        networks["checkpoint, torch-bf16"] = rtvp.load(checkpoint, size=model.size, runtime="torch-bf16")
         bar = progress.add_task("images", total=sum(len(own.images) for own in judged))
         for own in judged:
             built_in = {
@@ -202,7 +205,7 @@ def _compare(
 ) -> None:
     prompts = _prompts(own)
     checkpoint = RtvpNamed(reference, model.text_encoder, model.size, cache=model.cache)
-    timed = {name: Timed(other.network) for name, other in others.items()}
+    timed = {name: Timed(other.network, other.half) for name, other in others.items()}
     exported = {name: RtvpNamed(timed[name], others[name].text_encoder, model.size) for name in others}
     first = read_image(own.images[0].path)
     for detector in chain([checkpoint], exported.values()):

@@ -77,7 +77,7 @@ def _ready_rtvp(detector: Any, task: Task) -> Ready:
     text = torch.nn.functional.normalize(torch.randn(task.prompts, detector.config.text_width), dim=-1)
     return Ready(
         lambda: detector.detect(task.picture, prompts),
-        lambda: detector.network(images, text),
+        lambda: detector.forward(images, text),
         detector.network,
     )
 
@@ -256,6 +256,7 @@ def _one_step(losses: Callable[[], Any], module: Any, optimizer: Any) -> None:
 
 CONTESTANTS: dict[str, Callable[[Task], Ready]] = {
     "rtvp": rtvp_by("torch"),
+    "rtvp, bf16": rtvp_by("torch-bf16"),
     "rtvp, onnx": rtvp_by("onnx"),
     "rtvp, openvino": rtvp_by("openvino"),
     "rtvp, openvino bf16": rtvp_by("openvino-bf16"),

@@ -149,7 +149,9 @@ def detect(
     ] = None,
     runtime: Annotated[
         str | None,
-        typer.Option(help="torch, onnx, openvino or openvino-bf16; what fits --weights if left out."),
+        typer.Option(
+            help="torch, torch-bf16, onnx, openvino or openvino-bf16; what fits --weights if left out."
+        ),
     ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Model, prompts and thresholds that `rtvp bundle` put into one file.")

@@ -211,6 +211,18 @@ def test_load_and_detect(checkpoint: Path, red_square: np.ndarray) -> None:
     np.testing.assert_array_equal(result.scores, again.scores)
 
 
+def test_half_precision_is_near_and_told_apart(checkpoint: Path, red_square: np.ndarray) -> None:
+    exact, half = rtvp.load(checkpoint), rtvp.load(checkpoint, runtime="torch-bf16")
+    one, other = (d.detect(red_square, "scratch", threshold=0, explain=True) for d in (exact, half))
+    assert other.presence.dtype == other.boxes_xyxy.dtype == np.float32
+    # bfloat16 has three digits; float32 would agree in six.
+    np.testing.assert_allclose(other.presence, one.presence, rtol=0.1)
+    assert not np.allclose(other.scores[:5], one.scores[:5], rtol=1e-5)
+    assert other.prompt_map is not None and other.prompt_map.dtype == np.float32
+    prompts = [rtvp.Prompt("scratch")]
+    assert exact.settings(prompts, None)["weights"] != half.settings(prompts, None)["weights"]
+
+
 def test_load_takes_another_size(checkpoint: Path, red_square: np.ndarray) -> None:
     detector = rtvp.load(checkpoint, size=96)
     assert detector.detect(red_square, "scratch", threshold=0).boxes_xyxy.max() <= 1024
@@ -222,6 +234,10 @@ def test_load_takes_another_size(checkpoint: Path, red_square: np.ndarray) -> No
         ({"size": 100}, "size: expected a positive multiple of 32, got 100"),
         ({"size": 0}, "size: expected a positive multiple of 32, got 0"),
         ({"device": "tpu"}, "device: expected cpu or cuda, got 'tpu'"),
+        (
+            {"runtime": "fast"},
+            "runtime: expected torch, torch-bf16, onnx, openvino, openvino-bf16, got 'fast'",
+        ),
     ],
 )
 def test_load_refuses(checkpoint: Path, options: dict[str, object], expected: str) -> None:

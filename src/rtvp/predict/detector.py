@@ -45,6 +45,7 @@ class Detector:
         size: side of the network input, px, a multiple of 32; ``config.input_size`` if None.
         cache: keeps text embeddings between runs.
         digest: of the weights, to tell one model from another.
+        half: compute in bfloat16 what bears it (autocast), with float32 weights.
 
     Raises:
         RtvpError: a device, size or threshold that cannot be.
@@ -61,6 +62,7 @@ class Detector:
         size: int | None = None,
         cache: EmbeddingCache | None = None,
         digest: str = "",
+        half: bool = False,
     ) -> None:
         check_device(device)
         self.size = config.input_size if size is None else size
@@ -75,7 +77,8 @@ class Detector:
         # Channels last: a sixth faster on a CPU, the same numbers to rounding. The stubs lack the argument.
         self.network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.config, self.text_encoder, self.name = config, text_encoder, name
-        self.device, self.cache, self.digest = device, cache, digest
+        self.device, self.cache, self.half = device, cache, half
+        self.digest = f"{digest} bfloat16" if half else digest  # its scores are others
         self._mask_maker: MaskMaker | None = None
 
     def detect(
@@ -195,7 +198,7 @@ class Detector:
         pixels = to_batch([image.pixels for image in images], self.device)
         asks = search.maker is not None and search.maker.asks_network
         with embeddings(self.network if asks else None) as embedded:
-            output = self._forward(pixels, search.text)
+            output = self.forward(pixels, search.text)
         # Threshold 0, because the verdict's score is that of the best detection, however low.
         wholes = postprocess(output, letterboxes, score_threshold=0.0)
         found = [self._look_closer(image, whole, search) for image, whole in zip(images, wholes, strict=True)]
@@ -214,14 +217,24 @@ class Detector:
         assert image.original is not None
 
         def forward(pixels: Tensor) -> DetectorOutput:
-            return self._forward(pixels, search.text)
+            return self.forward(pixels, search.text)
 
         original, tiling = image.original, search.tiling
         return look_closer(original, whole, forward, self.size, tiling, self.device, search.batch)
 
-    def _forward(self, pixels: Tensor, text: Tensor) -> DetectorOutput:
+    def forward(self, pixels: Tensor, text: Tensor) -> DetectorOutput:
+        """The network, in the detector's precision.
+
+        Args:
+            pixels: [B, 3, H, W] float RGB in 0..255, sides multiples of 32.
+            text: [K, D] embeddings.
+
+        Raises:
+            RtvpError: the GPU has too little memory.
+        """
         try:
-            output: DetectorOutput = self.network(pixels, text)
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
+                output: DetectorOutput = self.network(pixels, text)
         except torch.OutOfMemoryError as error:
             raise RtvpError(
                 "the GPU has too little memory: take a smaller batch or size, or the CPU"

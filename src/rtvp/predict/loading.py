@@ -13,7 +13,7 @@ from rtvp.models.text_encoder import EmbeddingCache, make_text_encoder
 from rtvp.models.weights import find_checkpoint, sha256_of, weights_home
 from rtvp.predict.detector import Detector, check_device
 
-TORCH = "torch"  # the runtime of checkpoints
+TORCH, TORCH_HALF = "torch", "torch-bf16"  # the runtimes of checkpoints
 
 
 def load(
@@ -30,18 +30,19 @@ def load(
             trained on nothing that forbids commercial use.
         device: ``cpu`` or ``cuda``.
         size: side of the network input, px, a multiple of 32; the model's own if None.
-        runtime: ``torch``, ``onnx``, ``openvino`` or ``openvino-bf16``; what fits the file if None. A
-            checkpoint is exported when a runtime is first asked for, and kept in the folder of the fetched
-            weights.
+        runtime: ``torch``, ``torch-bf16`` (less exact, faster where the CPU computes in bfloat16), ``onnx``,
+            ``openvino`` or ``openvino-bf16``; what fits the file, in float32, if None. A checkpoint is
+            exported when another runtime is first asked for, and kept in the folder of the fetched weights.
 
     Raises:
         RtvpError: the file is missing or not one of RTVP, or an argument is wrong.
     """
     check_device(device)
-    if runtime not in (None, TORCH, *RUNTIMES):
-        raise RtvpError(f"runtime: expected {', '.join((TORCH, *RUNTIMES))}, got {runtime!r:.80}")
+    if runtime not in (None, TORCH, TORCH_HALF, *RUNTIMES):
+        known = ", ".join((TORCH, TORCH_HALF, *RUNTIMES))
+        raise RtvpError(f"runtime: expected {known}, got {runtime!r:.80}")
     path = find_checkpoint(weights)
-    if is_exported(path) or runtime not in (None, TORCH):
+    if is_exported(path) or runtime in RUNTIMES:
         return _load_exported(path, device, size, runtime)
     network, config, metadata = load_detector(path)
     fold_batch_norms(network)
@@ -55,6 +56,7 @@ def load(
         size=size,
         cache=EmbeddingCache(weights_home() / "embeddings"),
         digest=sha256_of(path),
+        half=runtime == TORCH_HALF,
     )
 
 

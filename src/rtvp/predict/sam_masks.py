@@ -88,7 +88,7 @@ def embeddings(network: nn.Module | None) -> Iterator[list[Tensor]]:
     if not (isinstance(encoder, TinyViT) and encoder.frozen):
         yield seen
         return
-    handle = encoder.register_forward_hook(lambda _, __, maps: seen.append(maps[0]))
+    handle = encoder.register_forward_hook(lambda _, __, maps: seen.append(maps[0].float()))
     try:
         yield seen
     finally:

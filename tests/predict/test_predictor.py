@@ -219,7 +219,7 @@ def test_half_precision_is_near_and_told_apart(checkpoint: Path, red_square: np.
     np.testing.assert_allclose(other.presence, one.presence, rtol=0.1)
     assert not np.allclose(other.scores[:5], one.scores[:5], rtol=1e-5)
     assert other.prompt_map is not None and other.prompt_map.dtype == np.float32
-    prompts = [rtvp.Prompt("scratch")]
+    prompts = [Prompt("scratch")]
     assert exact.settings(prompts, None)["weights"] != half.settings(prompts, None)["weights"]
 
 

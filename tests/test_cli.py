@@ -19,7 +19,7 @@ import rtvp
 from rtvp.cli import main
 from rtvp.config import DetectorConfig
 from rtvp.errors import RtvpError
-from rtvp.mmio.converters.rle import parse_counts
+from rtvp.mmio.rle import parse_counts
 from rtvp.models.build import build_detector, save_detector
 from rtvp.predict import Detector
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rtvp.data.cut_paste import SCALES, CutOut, cut_out, paste
 from rtvp.data.training_sample import GENERIC_NAME, Sample
-from rtvp.mmio.converters.rle import encode_mask
+from rtvp.mmio.rle import encode_mask
 from rtvp.mmio.schema import Annotation, ImageRecord
 
 SIDE = 160

@@ -16,7 +16,7 @@ from rtvp.data.dataset import GENERIC_NAME, Sample, SampleSettings, TrainingBatc
 from rtvp.data.labelled import LabelledSet
 from rtvp.data.synthetic import DEFECT_NAMES
 from rtvp.errors import RtvpError
-from rtvp.mmio.converters.rle import encode_mask
+from rtvp.mmio.rle import encode_mask
 from rtvp.mmio.schema import Annotation, ImageRecord
 
 SIZE = 64

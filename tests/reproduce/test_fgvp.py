@@ -11,7 +11,7 @@ import torch
 from figure_sets import SIZE, small_rtvp
 
 from rtvp.errors import RtvpError
-from rtvp.mmio.converters.rle import encode_mask
+from rtvp.mmio.rle import encode_mask
 from rtvp.mmio.schema import Annotation, ImageRecord
 from rtvp.reproduce import fgvp
 from rtvp.reproduce.fgvp import FineGrainedPrompting, blur_outside, labelled_region, prompted_regions

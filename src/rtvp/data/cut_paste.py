@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvp.data.training_sample import GENERIC_NAME, Sample, known_of_all
-from rtvp.mmio.converters.rle import decode_counts, parse_counts
+from rtvp.mmio.rle import decode_counts, parse_counts
 from rtvp.mmio.schema import ImageRecord
 from rtvp.mmio.taxonomy import taxonomy
 

@@ -16,8 +16,8 @@ from rtvp.config import StrictModel, parse_config
 from rtvp.errors import RtvpError
 from rtvp.files import replacing, stays_below
 from rtvp.mmio.collector import MAX_PIXELS
-from rtvp.mmio.converters.rle import parse_counts
 from rtvp.mmio.json_entries import Entry, read_json_entries
+from rtvp.mmio.rle import parse_counts
 from rtvp.mmio.schema import Annotation, Box, ImageRecord, Item
 
 COCO_LISTS = ("categories", "images", "annotations")

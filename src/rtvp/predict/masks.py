@@ -12,7 +12,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from rtvp.data.images import RGBArray
-from rtvp.mmio.converters.rle import decode_counts, encode_window, parse_counts
+from rtvp.mmio.rle import decode_counts, encode_window, parse_counts
 from rtvp.types import Letterbox
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]

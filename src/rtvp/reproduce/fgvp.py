@@ -13,7 +13,7 @@ from torch import Tensor
 from rtvp.data.images import content_size
 from rtvp.errors import RtvpError
 from rtvp.measure import NamedDetector
-from rtvp.mmio.converters.rle import decode_counts, parse_counts
+from rtvp.mmio.rle import decode_counts, parse_counts
 from rtvp.mmio.schema import ImageRecord
 from rtvp.predict import Detector
 from rtvp.reproduce.look import RGBArray, rtvp_network, uncertainty

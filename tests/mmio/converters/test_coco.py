@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rtvp.mmio.converters.coco import convert_coco
-from rtvp.mmio.converters.rle import decode_counts, encode_mask, parse_counts
+from rtvp.mmio.rle import decode_counts, encode_mask, parse_counts
 from rtvp.mmio.schema import Annotation
 
 Write = Callable[..., Path]

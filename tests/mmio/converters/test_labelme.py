@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rtvp.mmio.converters.labelme import convert_labelme
-from rtvp.mmio.converters.rle import decode_counts, parse_counts
+from rtvp.mmio.rle import decode_counts, parse_counts
 
 Write = Callable[..., Path]
 

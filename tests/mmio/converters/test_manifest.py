@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from rtvp.mmio.converters.manifest import convert_manifest
-from rtvp.mmio.converters.rle import decode_counts, parse_counts
+from rtvp.mmio.rle import decode_counts, parse_counts
 
 Write = Callable[..., Path]
 GREEN, RED = "#23A436", "#d01010"

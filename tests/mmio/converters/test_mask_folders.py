@@ -11,7 +11,7 @@ from PIL import Image
 
 from rtvp.errors import RtvpError
 from rtvp.mmio.converters.mask import convert_mask
-from rtvp.mmio.converters.rle import decode_counts, parse_counts
+from rtvp.mmio.rle import decode_counts, parse_counts
 
 Write = Callable[..., Path]
 SIZE = (100, 50)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rtvp.mmio.converters.rle import decode_counts, parse_counts
 from rtvp.mmio.converters.rle_csv import convert_rle_csv
+from rtvp.mmio.rle import decode_counts, parse_counts
 
 Write = Callable[..., Path]
 SIZE = (30, 20)

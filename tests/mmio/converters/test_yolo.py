@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rtvp.errors import RtvpError
-from rtvp.mmio.converters.rle import decode_counts, parse_counts
 from rtvp.mmio.converters.yolo import convert_yolo
+from rtvp.mmio.rle import decode_counts, parse_counts
 from rtvp.mmio.schema import Annotation
 
 Write = Callable[..., Path]

@@ -13,8 +13,8 @@ from typing import Any
 from rtvp.mmio.collector import MAX_PIXELS, Collector
 from rtvp.mmio.converters.json_text import JsonMembers
 from rtvp.mmio.converters.lookup import ImageLookup
-from rtvp.mmio.converters.rle import box_of_counts, encode_counts, encode_polygons, parse_counts
 from rtvp.mmio.groups import GroupRule
+from rtvp.mmio.rle import box_of_counts, encode_counts, encode_polygons, parse_counts
 from rtvp.mmio.schema import Annotation, Box, Conversion
 
 _PARTS = ("images", "annotations", "categories")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvp.mmio.collector import Collector
-from rtvp.mmio.converters.rle import encode_mask
+from rtvp.mmio.rle import encode_mask
 from rtvp.mmio.schema import Annotation
 
 MIN_AREA = 9  # px; smaller components are specks of the labelling tool

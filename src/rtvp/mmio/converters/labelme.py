@@ -12,8 +12,8 @@ from typing import Any
 from rtvp.mmio.collector import Collector
 from rtvp.mmio.converters.json_text import JsonMembers
 from rtvp.mmio.converters.lookup import ImageLookup
-from rtvp.mmio.converters.rle import encode_polygons
 from rtvp.mmio.groups import GroupRule
+from rtvp.mmio.rle import encode_polygons
 from rtvp.mmio.schema import Annotation, Box, Conversion
 
 _CIRCLE_POINTS = 72  # of the polygon that stands for a circle's pixels

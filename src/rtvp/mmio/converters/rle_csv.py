@@ -12,8 +12,8 @@ from typing import Literal
 from rtvp.mmio.collector import Collector
 from rtvp.mmio.converters.components import find_components
 from rtvp.mmio.converters.lookup import ImageLookup
-from rtvp.mmio.converters.rle import runs_to_mask
 from rtvp.mmio.groups import GroupRule
+from rtvp.mmio.rle import runs_to_mask
 from rtvp.mmio.schema import Annotation, Conversion
 
 _IMAGE, _CLASS, _RUNS = "ImageId", "ClassId", "EncodedPixels"

@@ -12,8 +12,8 @@ import yaml
 
 from rtvp.errors import RtvpError
 from rtvp.mmio.collector import IMAGE_SUFFIXES, Collector
-from rtvp.mmio.converters.rle import encode_polygons
 from rtvp.mmio.groups import GroupRule
+from rtvp.mmio.rle import encode_polygons
 from rtvp.mmio.schema import Annotation, Box, Conversion
 
 _CORNERS = 4  # of a turned box, which is no outline of the defect

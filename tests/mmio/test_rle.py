@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rtvp.mmio.converters.rle import (
+from rtvp.mmio.rle import (
     box_of_counts,
     decode_counts,
     encode_counts,

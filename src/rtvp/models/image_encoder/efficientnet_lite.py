@@ -140,10 +140,11 @@ class SameConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] to [B, out_channels, H / stride, W / stride]."""
         weight, padding = self.weight, self.padding
-        if self.uneven_padding is not None and torch.onnx.is_in_onnx_export():
-            x, padding = F.pad(x, self.uneven_padding), (0, 0)
-        elif self.uneven_padding is not None:
-            weight = F.pad(weight, (1, 0, 1, 0))
+        if self.uneven_padding is not None:
+            if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]  # to be exported
+                x, padding = F.pad(x, self.uneven_padding), (0, 0)
+            else:
+                weight = F.pad(weight, (1, 0, 1, 0))
         return F.conv2d(x, weight, self.bias, self.stride, padding, groups=self.groups)
 
 

@@ -102,7 +102,7 @@ class Contestant:
         self.times: dict[str, list[float]] = {way: [] for way in WAYS}
 
     def time(self, way: str) -> None:
-        """Once more, and once before that does not count: the others have had the caches since its last turn."""
+        """Once more; a run before does not count, as the others have had the caches since its last turn."""
         if way == "network" or self.facts["whole"]:
             self._ask(way)
             self.times[way].append(self._ask(way)["seconds"])

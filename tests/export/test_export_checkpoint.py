@@ -149,7 +149,7 @@ def test_wrong_runtimes_and_files_are_refused(checkpoint: Path, tmp_path: Path) 
     export_checkpoint(checkpoint, tmp_path / "m.onnx", "onnx")
     export_checkpoint(checkpoint, tmp_path / "m.xml", "openvino")
     for weights, runtime, problem in [
-        (checkpoint, "tensorrt", "runtime: expected torch, torch-bf16, onnx, openvino, openvino-bf16, got 'tensorrt'"),
+        (checkpoint, "tensorrt", "expected torch, torch-bf16, onnx, openvino, openvino-bf16, got 'tensorrt'"),
         (tmp_path / "m.onnx", "torch", "expected the runtime onnx or openvino or openvino-bf16, got 'torch'"),
         (tmp_path / "m.xml", "onnx", "expected the runtime openvino or openvino-bf16, got 'onnx'"),
         (tmp_path / "missing.onnx", None, "no exported model at"),

@@ -85,9 +85,8 @@ def test_a_runtime_that_does_not_exist(
     code = main(["detect", str(samples / "images"), "--prompts", "dent", "--runtime", "tensorrt",
                  "--out", str(tmp_path)])  # fmt: skip
     assert code == 2
-    assert (
-        "expected torch, torch-bf16, onnx, openvino, openvino-bf16, got 'tensorrt'" in capsys.readouterr().err
-    )
+    problem = "expected torch, torch-bf16, onnx, openvino, openvino-bf16, got 'tensorrt'"
+    assert problem in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnx", "openvino"])

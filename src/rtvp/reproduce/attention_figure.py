@@ -222,7 +222,7 @@ def _draw(rows: Sequence[_Row], path: Path) -> None:
         figure = new_figure(PANEL * len(titles), PANEL * sum(heights) + HEADING)
         panels = figure.subplots(len(rows), len(titles), squeeze=False, height_ratios=heights)
         for axes, title in zip(panels[0], titles, strict=True):
-            axes.set_title(title.replace(", ", ",\n").replace(": ", ":\n"), fontsize=8)
+            axes.set_title(title.replace(", ", ",\n").replace(": ", ":\n").replace(" (", "\n("), fontsize=8)
         for row, line in zip(rows, panels, strict=True):
             names = sorted({name for boxes in row.found.values() for name, _, _ in boxes})
             colours = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(names)}

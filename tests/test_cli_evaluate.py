@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
+from torch import Tensor
 from typer.testing import CliRunner
 
 from rtvp.cli_evaluate import evaluate_command
@@ -78,6 +79,27 @@ def test_tiles_are_told(run: Run, coco: Path, tmp_path: Path) -> None:
     run("--coco", coco, "--images", coco.parent, "--tile", 128, "--json", out)
     assert figures(out)["tile"] == "128"
     assert figures(out)["figures"]["AP50"] > 0
+
+
+def test_interrupted_it_goes_on_from_what_it_kept(
+    run: Run, coco: Path, colour_detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("--coco", coco, "--images", coco.parent, "--keep", tmp_path / "kept.jsonl", "--json")
+    plain = run(*command[:4], "--json", tmp_path / "plain.json")
+    looked, forward = [], colour_detector.network.forward
+
+    def interrupted(images: Tensor, text: Tensor) -> Any:
+        looked.append(len(images))
+        if len(looked) == 2:
+            raise KeyboardInterrupt
+        return forward(images, text)
+
+    monkeypatch.setattr(colour_detector.network, "forward", interrupted)
+    run(*command, tmp_path / "first.json", "--batch", 1)
+    assert not (tmp_path / "first.json").exists()
+    assert run(*command, tmp_path / "second.json", "--batch", 1) == plain
+    assert looked == [1, 1, 1]
+    assert figures(tmp_path / "second.json") == figures(tmp_path / "plain.json")
 
 
 def test_the_generic_prompt(run: Run, coco: Path, tmp_path: Path) -> None:
@@ -174,6 +196,7 @@ def test_the_folder_of_the_sets_may_be_in_the_environment(
         (("--coco", "c", "--results", "r", "--weights", "w"), "or --results to run none, got both"),
         (("--coco", "c", "--results", "r", "--prompts", "generic"), "--prompts"),
         (("--coco", "c", "--images", ".", "--prompts", "unseen"), "does not say what is unseen"),
+        (("--coco", "c", "--results", "r", "--keep", "k"), "--keep: results were made before"),
         (("--coco", "c", "--results", "r", "--threshold", "2"), "--threshold: expected a number from 0 to 1"),
         (("--benchmark", "b", "--data", ".", "--prompts", "unseen"), "closed has no unseen names"),
     ],

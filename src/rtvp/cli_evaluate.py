@@ -107,6 +107,10 @@ def evaluate_command(
         str | None,
         typer.Option(help="Also look at parts of large images closer: auto, or the side of a part in px."),
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Keep what is found in this file; interrupted, the same command goes on from it."),
+    ] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples for 95 % intervals; 0 for none.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
@@ -120,6 +124,8 @@ def evaluate_command(
         raise RtvpError("--lvis goes with --coco: leave it out, or give the LVIS file")
     if results is not None and prompts is not Prompts.own:
         raise RtvpError(f"--prompts {prompts.value}: results were made before, leave it out")
+    if results is not None and keep is not None:
+        raise RtvpError("--keep: results were made before, leave it out")
     if threshold is not None and not 0 <= threshold <= 1:
         raise RtvpError(f"--threshold: expected a number from 0 to 1, got {threshold}")
     from rtvp.evaluate import COCO_LIMITS, LVIS_LIMITS, evaluate
@@ -129,12 +135,12 @@ def evaluate_command(
     else:
         from rtvp.predict import load
 
-        how = _How(load(weights, device, size), prompts, batch, tile)
-        if benchmark is not None:
-            task = _on_build(how, benchmark, split, side, folder_of_sets(data, "--data"))
-        else:
-            assert coco is not None and images is not None
-            task = _on_coco(how, coco, images, lvis)
+        with _asked(load(weights, device, size), prompts, batch, tile, keep) as how:
+            if benchmark is not None:
+                task = _on_build(how, benchmark, split, side, folder_of_sets(data, "--data"))
+            else:
+                assert coco is not None and images is not None
+                task = _on_coco(how, coco, images, lvis)
     with _bar("resamples", bootstrap) as step:
         evaluation = evaluate(
             task.outcomes,
@@ -189,23 +195,36 @@ class _How:
     """A model and how it is asked."""
 
     model: Detector
+    named: NamedDetector
     prompts: Prompts
     batch: int
     tile: str | None
-
-    def named(self) -> NamedDetector:
-        from rtvp.measure import RtvpNamed
-        from rtvp.tiling import Tiling
-
-        model, tiling = self.model, Tiling.of(self.tile)
-        return RtvpNamed(
-            model.network, model.text_encoder, model.size, model.device, model.name, model.cache, tiling
-        )
 
     def about(self) -> dict[str, Any]:
         model = self.model
         asked = {"model": model.name, "input_size": model.size, "prompts": self.prompts.value}
         return asked | ({"tile": self.tile} if self.tile else {})
+
+
+@contextmanager
+def _asked(
+    model: Detector, prompts: Prompts, batch: int, tile: str | None, keep: Path | None
+) -> Iterator[_How]:
+    """A model that is ready to be asked, while the file in which it keeps what it finds is open."""
+    from rtvp.measure import KeptDetections, RtvpNamed
+    from rtvp.tiling import Tiling
+
+    tiling = Tiling.of(tile)
+    named = RtvpNamed(
+        model.network, model.text_encoder, model.size, model.device, model.name, model.cache, tiling
+    )
+    if keep is None:
+        yield _How(model, named, prompts, batch, tile)
+    else:
+        # Another release may find other things with the same weights.
+        settings = {**model.settings((), tiling), "device": model.device, "rtvp_version": __version__}
+        with KeptDetections(named, keep, settings) as kept:
+            yield _How(model, kept, prompts, batch, tile)
 
 
 def _on_coco(how: _How, coco: Path, images: Path, lvis: bool) -> _Task:
@@ -219,7 +238,7 @@ def _on_coco(how: _How, coco: Path, images: Path, lvis: bool) -> _Task:
     labels = read_labels(coco, images, lvis=lvis)
     names = [GENERIC_NAME] if how.prompts is Prompts.generic else labels.names
     with _bar("images", len(labels.outcomes)) as step:
-        outcomes = measure_labels(how.named(), labels.outcomes, [Prompt(n) for n in names], how.batch, step)
+        outcomes = measure_labels(how.named, labels.outcomes, [Prompt(n) for n in names], how.batch, step)
     about = {"labels": str(coco), **how.about()}
     return _Task(outcomes, about, how.model.threshold, frequencies=labels.frequencies)
 
@@ -235,7 +254,7 @@ def _on_build(how: _How, build: Path, split: str, side: Side, root: Path) -> _Ta
     names = {name for each in (*parts.train, *parts.test) for name in each.vocabulary}
     asked = make_prompts(how.prompts.value, names, parts.unseen)
     with _bar("images", sum(len(each.images) for each in sets)) as step:
-        outcomes = measure(how.named(), sets, asked, how.batch, step)
+        outcomes = measure(how.named, sets, asked, how.batch, step)
     about = {"split": split, "side": side.value, "data_digest": parts.digest, **how.about()}
     return _Task(outcomes, about, how.model.threshold, parts.seen, parts.unseen)
 

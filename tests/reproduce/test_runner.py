@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 from run_results import RECORD
 
 from rtvp.config import DetectorConfig, TrainConfig
@@ -23,6 +27,7 @@ from rtvp.reproduce.runner import Runner
 from rtvp.reproduce.tasks import OnImage, Places, Side, Task
 from rtvp.train.data import RunData
 from rtvp.train.expert_file import build_expert, save_expert
+from rtvp.types import Detections, Prompt
 
 BOX = (0.0, 0.0, 10.0, 10.0)
 
@@ -197,6 +202,36 @@ def test_a_peer_is_measured_as_it_comes(trainer: Trainer, budget: Budget, tmp_pa
         result = runner.run_peer("table2b", bench.task, Peer())  # type: ignore[arg-type]
     assert (result.arm, result.config, result.figures["AP"]) == ("peer:some/peer", None, 1.0)
     assert len(bench.measured) == 1 and not trainer.trained
+
+
+def test_a_measurement_that_was_interrupted_goes_on(budget: Budget, tmp_path: Path) -> None:
+    class Peer:
+        name = "some/peer"
+
+        def __init__(self) -> None:
+            self.asked: list[int] = []
+
+        def detect(self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[Prompt]) -> list[Detections]:
+            if len(self.asked) == 1:
+                self.asked.append(-1)
+                raise KeyboardInterrupt
+            self.asked.append(int(images[0][0, 0, 0]))
+            return [Detections(torch.tensor([BOX]), torch.tensor([0.9]), torch.tensor([0]))]
+
+    def measure(detector: NamedDetector, on_image: OnImage) -> list[Outcome]:
+        bench = Bench().task.read_test(Places(), None).measure(detector, on_image)
+        for value in (10, 20):
+            detector.detect([np.full((2, 2, 3), value, np.uint8)], (Prompt("dent"),))
+        return bench
+
+    task = replace(Bench().task, read_test=lambda places, at_most: Side("data", 1, measure))
+    peer, runner = Peer(), make_runner(budget, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run_peer("table2b", task, peer)
+    assert runner.run_peer("table2b", task, peer).figures["AP"] == 1.0
+    assert peer.asked == [10, -1, 20]
+    left = [path.name for path in (tmp_path / "out" / "runs").rglob("*") if path.is_file()]
+    assert len(left) == 1 and left[0].startswith("measured-")
 
 
 def test_a_budget_for_cuda_needs_it(budget: Budget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

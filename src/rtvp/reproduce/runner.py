@@ -19,7 +19,7 @@ from rtvp.config import AdaptationConfig, InteractionConfig, MaskingConfig, Trai
 from rtvp.errors import RtvpError
 from rtvp.evaluate.evaluation import evaluate
 from rtvp.files import replacing
-from rtvp.measure import ClosedNamed, NamedDetector, RtvpNamed
+from rtvp.measure import ClosedNamed, KeptDetections, NamedDetector, RtvpNamed
 from rtvp.models.build import load_detector
 from rtvp.models.text_encoder import make_text_encoder
 from rtvp.predict import Detector, load
@@ -195,16 +195,20 @@ class Runner:
         return self.write(item, task, arm, title, seed, figures, images, trained, evaluation)
 
     def _measured(self, folder: Path, task: Task, detector: NamedDetector) -> dict[str, Any]:
-        """The evaluation on the test side of ``task``, kept in ``folder``."""
+        """The evaluation on the test side of ``task``, kept in ``folder``; interrupted, it goes on."""
         test = self._test(task)
         asked = _digest(task.name, test.digest, test.images, self.budget.bootstrap)
         path = folder / f"measured-{asked}.json"
         if path.is_file():
             print(f"{task.name}, {detector.name}: measured before, {path}", file=sys.stderr)
             return dict(read_json(path))
-        with make_progress() as progress:
+        found = folder / f"found-{asked}.jsonl"
+        with (
+            make_progress() as progress,
+            KeptDetections(detector, found, {"detector": detector.name}) as kept,
+        ):
             bar = progress.add_task(f"{task.name}: {detector.name}", total=test.images)
-            outcomes = test.measure(detector, lambda: progress.advance(bar))
+            outcomes = test.measure(kept, lambda: progress.advance(bar))
         evaluation = evaluate(
             outcomes,
             frequencies=test.frequencies,
@@ -212,6 +216,7 @@ class Runner:
             bootstrap=self.budget.bootstrap,
         ).to_json()
         write_json(path, evaluation)
+        found.unlink()
         return evaluation
 
     def _read_training(self, task: Task, seed: int) -> tuple[TrainConfig, RunData]:

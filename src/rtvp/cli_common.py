@@ -6,7 +6,10 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Column
 
 from rtvp.errors import RtvpError
 from rtvp.terminal import make_progress
@@ -15,6 +18,11 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 DATA_VARIABLE = "RTVP_DATA"
+CHECK_FAILED = 1  # exit code where a check finds errors
+Root = Annotated[
+    Path | None,
+    typer.Option(help=f"Folder that holds the folders of the sets; ${DATA_VARIABLE} if left out."),
+]
 
 
 def folder_of_sets(given: Path | None, option: str) -> Path:
@@ -32,6 +40,11 @@ def folder_of_sets(given: Path | None, option: str) -> Path:
     if not found.is_dir():
         raise RtvpError(f"{option}: expected the folder of the data sets, got {found}, which is no folder")
     return found
+
+
+def number_columns(*names: str) -> list[Column]:
+    """Columns of a table for numbers."""
+    return [Column(name, justify="right") for name in names]
 
 
 @contextmanager

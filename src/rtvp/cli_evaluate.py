@@ -15,7 +15,7 @@ import typer
 from rich.table import Column, Table
 
 from rtvp import __version__
-from rtvp.cli_common import DATA_VARIABLE, folder_of_sets
+from rtvp.cli_common import Root, folder_of_sets
 from rtvp.errors import RtvpError
 from rtvp.files import replacing
 from rtvp.terminal import make_console, make_progress
@@ -77,10 +77,7 @@ def evaluate_command(
         str, typer.Option(help="closed, zero-shot/category, zero-shot/meaning or zero-shot/scene.")
     ] = "closed",
     side: Annotated[Side, typer.Option(help="Of the split.")] = Side.test,
-    data: Annotated[
-        Path | None,
-        typer.Option(help=f"Folder that holds the folders of the sets; ${DATA_VARIABLE} if left out."),
-    ] = None,
+    data: Root = None,
     coco: Annotated[Path | None, typer.Option(help="COCO file of the labels, in place of a build.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the images that --coco names.")] = None,
     lvis: Annotated[bool, typer.Option("--lvis", help="--coco is an LVIS file.")] = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtvp.cli_common import DATA_VARIABLE, folder_of_sets, step_bars
+from rtvp.cli_common import Root, folder_of_sets, step_bars
 from rtvp.errors import RtvpError
 from rtvp.terminal import make_console
 
@@ -26,10 +26,7 @@ def reproduce_command(
         typer.Argument(metavar="ITEM", help="table1 ... figure5; `list` says what each is; results-page."),
     ],
     budget: Annotated[str, typer.Option(help="How much work: smoke, cpu, gpu or paper.")] = "smoke",
-    data: Annotated[
-        Path | None,
-        typer.Option(help=f"Folder that holds the folders of the sets; ${DATA_VARIABLE} if left out."),
-    ] = None,
+    data: Root = None,
     benchmark: Annotated[
         Path | None, typer.Option(help="What `rtvp mmio build` made; built below --out if left out.")
     ] = None,

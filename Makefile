@@ -19,16 +19,11 @@ demo: $(INSTALLED)
 	$(BIN)/rtvp detect --coco demo/samples/instances.json --images demo/samples/images --threshold 0.5 --out demo/named
 	@echo "Pictures: demo/found asks for any defect, demo/named for each by its name; labels: demo/samples/instances.json."
 
-# In a process of their own: in one that had run OpenVINO and ONNX Runtime, training has crashed.
-APART := tests/export tests/test_cli_export.py
-
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow" $(APART)
-	$(BIN)/python -m pytest -m "not slow" $(APART:%=--ignore=%)
+	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow $(APART)
-	$(BIN)/python -m pytest -m slow $(APART:%=--ignore=%)
+	$(BIN)/python -m pytest -m slow
 
 test-all: test test-slow
 

@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -103,7 +103,7 @@ def open_openvino(path: Path, half: bool = False) -> ExportedNetwork:
     Raises:
         RtvpError: openvino is not installed, or it is no file of `rtvp export`.
     """
-    core = import_openvino().Core()
+    core = _core_of(import_openvino())
     try:
         model = core.read_model(str(path))
     except Exception as error:
@@ -196,6 +196,17 @@ def import_openvino() -> Any:
     # OpenVINO does without the package that reports where that cannot be imported.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return _import("openvino")
+
+
+@cache
+def _core_of(openvino: Any) -> Any:
+    """One for the whole process, never let go.
+
+    OpenVINO's CPU plugin gives the thread that first compiles a model a signal stack, and unmaps it together
+    with itself, in whichever thread that happens. From then on the first signal that Python has a handler
+    for, such as the end of a worker process, would kill the process.
+    """
+    return openvino.Core()
 
 
 def _import(name: str) -> Any:

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from rtvp.cli import main
+from rtvp.config import DetectorConfig
+from rtvp.models.build import build_detector
+from rtvp.models.text_encoder import make_text_encoder
 from rtvp.predict import Calibration, Detector
 
 Run = Callable[..., int]
@@ -106,3 +110,37 @@ def test_a_broken_image_stops_it(run: Run, capsys: pytest.CaptureFixture[str]) -
 def test_threshold_and_calibration_exclude_each_other(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("detect", "good", "--prompts", "red", "--calibration", "c.json", "--threshold", 0.2) == 2
     assert "--calibration holds the thresholds: leave out --threshold" in capsys.readouterr().err
+
+
+def test_thresholds_are_of_the_good_parts_that_were_compared_with(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    config = DetectorConfig(channels=16, input_size=64)
+    small = Detector(build_detector(config), config, make_text_encoder("minilm"), digest="ab12")
+    monkeypatch.setattr("rtvp.predict.load", lambda weights, device, size, runtime=None: small)
+    for folder, name in (("reference", "good/7*.png"), ("other", "good/6*.png")):
+        Path(folder).mkdir()
+        for path in Path().glob(name):
+            path.rename(Path(folder, path.name))
+    command = ("calibrate", "good", "--prompts", "red", "--target-false-alarm", 0.1)
+    assert run(*command, "--reference", "reference") == 0
+    detect = ("detect", "defective", "--prompts", "red", "--calibration", "rtvp-calibration.json")
+    assert run(*detect, "--reference", "reference") == 0
+    capsys.readouterr()
+    for others in ((), ("--reference", "other")):
+        assert run(*detect, *others) == 2
+        assert "weights" in capsys.readouterr().err
+
+
+def test_images_to_compare_with_are_no_images_to_calibrate_on(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("calibrate", "good", "--prompts", "red", "--target-false-alarm", 0.05)
+    assert run(*command, "--reference", "good/7.png", "--reference", "good/8.png") == 2
+    assert re.search(r"other images than those .* got .*7\.png in both", capsys.readouterr().err)
+
+
+def test_an_exported_model_is_not_compared(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("detect", "defective", "--prompts", "red", "--reference", "good") == 2
+    assert "only a checkpoint can be compared with good parts" in capsys.readouterr().err

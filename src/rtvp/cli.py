@@ -153,6 +153,10 @@ def detect(
             help="torch, torch-bf16, onnx, openvino or openvino-bf16; what fits --weights if left out."
         ),
     ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(help="Images of good parts: what these show as well counts less; folders, patterns."),
+    ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Model, prompts and thresholds that `rtvp bundle` put into one file.")
     ] = None,
@@ -174,6 +178,7 @@ def detect(
         if threshold is None and calibration is None:
             calibration = opened.calibration
     paths, wanted, coco_file = _plan(sources, prompts, prompts_file, coco, images, out)
+    from rtvp.data.images import find_images
     from rtvp.predict import Calibration, detect_to_folder, load
     from rtvp.tiling import Tiling
 
@@ -186,6 +191,8 @@ def detect(
         tiling = replace(tiling, seconds=tile_seconds)
     limits = Calibration.read(calibration) if calibration is not None else threshold
     detector = load(weights, device, size, runtime)
+    if reference:
+        detector = detector.compared_with(find_images(reference))
     with _image_progress(len(paths)) as on_image:
         summary = detect_to_folder(
             detector,

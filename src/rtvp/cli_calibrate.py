@@ -45,10 +45,13 @@ def calibrate_command(
     size: Annotated[int | None, typer.Option(help="As in `rtvp detect`.")] = None,
     tile: Annotated[str | None, typer.Option(help="As in `rtvp detect`.")] = None,
     weights: Annotated[Path | None, typer.Option(help="As in `rtvp detect`.")] = None,
+    reference: Annotated[
+        list[str] | None, typer.Option(help="As in `rtvp detect`; other images than GOOD.")
+    ] = None,
 ) -> None:
     """Find a threshold for each prompt, from images of good parts that are not used for anything else.
 
-    Model, size, tiles and prompts have to be those of `rtvp detect --calibration` later.
+    Model, size, tiles, reference and prompts have to be those of `rtvp detect --calibration` later.
     """
     if (target_false_alarm is None) == (target_miss is None):
         raise RtvpError("expected one of --target-false-alarm and --target-miss")
@@ -65,6 +68,8 @@ def calibrate_command(
 
     wanted, tiling = parse_prompts(prompts), Tiling.of(tile)
     detector = load(weights, device, size)
+    if reference:
+        detector = _compared(detector, reference, good)
     good_scores = _scores(detector, good, wanted, tiling, batch, "good")
     defective_scores = _scores(detector, defective, wanted, tiling, batch, "defective") if defective else None
     target: Target = "false alarms" if target_miss is None else "misses"
@@ -89,6 +94,18 @@ def calibrate_command(
     for warning in check_prompts(detector, wanted, sorted(taxonomy().categories), good_scores):
         make_console().print(f"warning: {warning}", soft_wrap=True)
     _tell(calibration, out)
+
+
+def _compared(detector: Detector, reference: Sequence[str], good: Sequence[str]) -> Detector:
+    from rtvp.data.images import find_images
+
+    images, measured = find_images(reference), find_images(good)
+    if both := {path.resolve() for path in images} & {path.resolve() for path in measured}:
+        raise RtvpError(
+            f"--reference: expected other images than those that thresholds are found on, got {min(both)} "
+            "in both: good parts that are known by heart would promise too much"
+        )
+    return detector.compared_with(images)
 
 
 def _scores(

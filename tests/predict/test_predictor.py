@@ -14,6 +14,8 @@ import rtvp
 from rtvp.config import DetectorConfig, VisualPromptConfig
 from rtvp.errors import RtvpError
 from rtvp.models.build import build_detector, save_detector
+from rtvp.models.detector import RTVPDetector
+from rtvp.models.text_encoder import make_text_encoder
 from rtvp.predict import Detector, ImageProblem, Result
 from rtvp.types import Prompt
 
@@ -281,3 +283,50 @@ def test_missing_checkpoint(tmp_path: Path) -> None:
         rtvp.load(tmp_path / "gone.safetensors")
     with pytest.raises(RtvpError, match="no checkpoint"):
         rtvp.load(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def small() -> Detector:
+    torch.manual_seed(0)
+    config = DetectorConfig(channels=16, input_size=96, presence=True)
+    return Detector(build_detector(config), config, make_text_encoder("minilm"), name="small", digest="ab12")
+
+
+def noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(100, 130, (96, 96, 3), dtype=np.uint8)
+
+
+def test_beside_good_parts_a_difference_counts_more(small: Detector, tmp_path: Path) -> None:
+    defective = noise(9)
+    defective[40:60, 40:60] = 250
+    Image.fromarray(noise(0)).save(tmp_path / "0.png")
+    compared = small.compared_with([tmp_path / "0.png", *map(noise, range(1, 6))])
+
+    def gain(image: np.ndarray) -> float:
+        scores = [each.detect(image, "hole", threshold=0.0).verdict_score for each in (small, compared)]
+        before, after = np.clip(np.array(scores, np.float64), 1e-6, 1 - 1e-6)
+        return float(np.log(after / (1 - after)) - np.log(before / (1 - before)))
+
+    assert gain(defective) > 0 > gain(noise(10))
+    assert compared.digest.startswith("ab12, compared with ") and small.digest == "ab12"
+    assert compared.settings((), None) != small.settings((), None)
+    assert isinstance(small.network, RTVPDetector)
+
+
+def test_of_many_good_parts_some_are_taken(small: Detector) -> None:
+    many = [noise(seed % 7) for seed in range(70)]
+    assert small.compared_with(many).digest == small.compared_with(many[::3]).digest
+
+
+def test_what_cannot_be_compared_is_said(small: Detector, colour_detector: Detector, tmp_path: Path) -> None:
+    good = [noise(0), noise(1)]
+    for refused in (colour_detector, small.compared_with(good)):
+        with pytest.raises(RtvpError, match="only a checkpoint can be compared with good parts, once"):
+            refused.compared_with(good)
+    with pytest.raises(RtvpError, match="expected at least 2 images, got 1"):
+        small.compared_with(good[:1])
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(RtvpError, match=r"broken\.png"):
+        small.compared_with([*good, tmp_path / "broken.png"])
+    with pytest.raises(RtvpError, match="tile: a part of an image cannot be compared"):
+        small.compared_with(good).detect(noise(2), "hole", tile=64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from functools import partial
 from itertools import islice
 from operator import attrgetter
@@ -13,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from rtvp.config import DetectorConfig
-from rtvp.data.images import ImageSource, run_by_shape, to_batch
+from rtvp.data.images import ImageSource, letterbox, run_by_shape, to_batch, to_rgb
 from rtvp.errors import RtvpError
 from rtvp.models.build import DEFAULT_THRESHOLD
+from rtvp.models.detector import RTVPDetector
+from rtvp.models.good_parts import ComparingDetector, learn_good_parts
 from rtvp.models.postprocess import postprocess
 from rtvp.models.text_encoder import EmbeddingCache, TextEncoder, embed_prompts
 from rtvp.models.weights import KNOWN_WEIGHTS, find, weights_home
@@ -30,6 +33,7 @@ from rtvp.tiling import Closer, Tiling, look_closer
 from rtvp.types import Detections, DetectorOutput, Prompt
 
 DEVICES = ("cpu", "cuda")
+REFERENCE_IMAGES = 32  # of good parts, that are compared with
 
 
 class Detector:
@@ -142,10 +146,39 @@ class Detector:
         text = embed_prompts(wanted, self.text_encoder, self.cache).to(self.device)
         names = tuple(prompt.name for prompt in wanted)
         tiling = Tiling.of(tile)
+        if tiling is not None and isinstance(self.network, ComparingDetector):
+            raise RtvpError(
+                "tile: a part of an image cannot be compared with whole good parts: leave out one"
+            )
         limits = self.limits(threshold, wanted, tiling)
         maker = self.mask_maker(masks)
         search = Search(names, text, batch, limits, explain, keep_images, tiling, maker)
         return self._stream(images, search)
+
+    def compared_with(self, good: Sequence[ImageSource]) -> Detector:
+        """This detector, with scores that rise where an image differs from good parts, and fall elsewhere.
+
+        What good parts show as well, such as teeth, threads and print, is then less often taken for a defect.
+        Its scores are others: calibrate it on other images than these.
+
+        Args:
+            good: images of good parts, taken as the images to be looked at are; 2 at least, 32 are enough.
+
+        Raises:
+            RtvpError: too few images, one that cannot be read, or a detector of an exported file.
+        """
+        if not isinstance(self.network, RTVPDetector):
+            raise RtvpError(
+                f"model {self.name}: only a checkpoint can be compared with good parts, once, and not an "
+                "exported file"
+            )
+        some = good[:: max(1, math.ceil(len(good) / REFERENCE_IMAGES))]
+        pixels = (to_batch([letterbox(to_rgb(image), self.size)[0]], self.device) for image in some)
+        parts = learn_good_parts(self.network.image_encoder, pixels)
+        other = copy(self)
+        other.network = ComparingDetector(self.network, parts)
+        other.digest = f"{self.digest}, compared with {parts.digest}"
+        return other
 
     def mask_maker(self, masks: bool | MaskMaker = True) -> MaskMaker | None:
         """What makes masks: Mobile-SAM's decoder if its weights were fetched, else the picture alone.

@@ -18,14 +18,14 @@ from pathlib import Path
 
 import rtvp
 from rtvp.data.labelled import LabelledSet, read_sources
-from rtvp.evaluate import evaluate
+from rtvp.evaluate import Outcome, evaluate
 from rtvp.measure import RtvpNamed, make_prompts, measure
 from rtvp.models.build import load_detector
 from rtvp.models.weights import find_checkpoint
 from rtvp.predict import Detector
 
 ASKED = {"names": "own", "defect": "generic"}
-FIGURES = ("AP", "AP50", "auroc", "false_per_good")
+FIGURES = ("AP", "AP50", "auroc", "false_per_good", "missed")
 
 
 def main() -> None:
@@ -79,9 +79,18 @@ def figures(model: Detector, images: LabelledSet) -> dict[str, dict[str, float |
     detector, found = RtvpNamed(model.network, model.text_encoder, model.size), {}
     for asked, prompting in ASKED.items():
         prompts = make_prompts(prompting, ())  # type: ignore[arg-type]
-        values = evaluate(measure(detector, [images], prompts), threshold=model.threshold).figures
+        outcomes = measure(detector, [images], prompts)
+        values = evaluate(outcomes, threshold=model.threshold).figures | {"missed": missed(outcomes, model)}
         found[asked] = {n: None if math.isnan(values[n]) else round(values[n], 4) for n in FIGURES}
     return found
+
+
+def missed(outcomes: list[Outcome], model: Detector) -> float:
+    """Share of the defective images in which nothing exceeds the model's threshold."""
+    best = [
+        max((score for _, score, _ in each.predictions), default=0.0) for each in outcomes if not each.is_good
+    ]
+    return sum(score <= model.threshold for score in best) / len(best)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from rtvp.models.cross_modal_attention import MaxSigmoidAttention
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.expert import Expert
 from rtvp.models.feature_pyramid import LateralFeaturePyramid, SimpleFeaturePyramid
+from rtvp.models.good_parts import ComparingDetector, GoodParts
 from rtvp.models.image_encoder import ImageEncoder
 from rtvp.models.layers import Bottleneck, ConvBlock, SeparableConvBlock
 from rtvp.models.masked_feature_reconstruction import FeatureDecoder, PyramidDecoder
@@ -127,8 +128,9 @@ CASES = {
 SEGMENT_ANYTHING = {BoxSegmenter, PromptEncoder, PositionEncoding, MaskDecoder, MLP}
 SEGMENT_ANYTHING |= {TwoWayTransformer, TwoWayBlock, Attention, TokenMLP}
 # With their image encoders, in test_detector and test_expert; against the reference, in test_segmenter;
-# against the detector, in tests/export/test_graph; what has no weights that learn, in test_presence.
-TESTED_ELSEWHERE = {RTVPDetector, Expert, ExportedNetwork, PresenceHead} | SEGMENT_ANYTHING
+# against the detector, in tests/export/test_graph; what has no weights that learn, in test_presence and test_good_parts.
+TESTED_ELSEWHERE = {RTVPDetector, Expert, ExportedNetwork, PresenceHead, GoodParts, ComparingDetector}
+TESTED_ELSEWHERE |= SEGMENT_ANYTHING
 
 ALL = pytest.mark.parametrize("module_type", CASES, ids=lambda module_type: module_type.__name__)
 

@@ -128,7 +128,8 @@ CASES = {
 SEGMENT_ANYTHING = {BoxSegmenter, PromptEncoder, PositionEncoding, MaskDecoder, MLP}
 SEGMENT_ANYTHING |= {TwoWayTransformer, TwoWayBlock, Attention, TokenMLP}
 # With their image encoders, in test_detector and test_expert; against the reference, in test_segmenter;
-# against the detector, in tests/export/test_graph; what has no weights that learn, in test_presence and test_good_parts.
+# against the detector, in tests/export/test_graph; what has no weights that learn, in test_presence and
+# test_good_parts.
 TESTED_ELSEWHERE = {RTVPDetector, Expert, ExportedNetwork, PresenceHead, GoodParts, ComparingDetector}
 TESTED_ELSEWHERE |= SEGMENT_ANYTHING
 

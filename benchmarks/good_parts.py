@@ -1,7 +1,7 @@
 """What comparing with good parts brings, set by set, on products that a model was never trained on.
 
     python benchmarks/good_parts.py --data FOLDER_OF_DATA_SETS --sets magnetic-tile,deeppcb,kolektorsdd \
-        --weights open [--prompting generic] [--json FILE]
+        --weights open [--seed 0] [--json FILE]
 
 Half of the good parts of each set (groups of images that show the same thing, at random) are compared with;
 all others, good and defective, are looked at, without and with the comparison.
@@ -19,12 +19,12 @@ from pathlib import Path
 import rtvp
 from rtvp.data.labelled import LabelledSet, read_sources
 from rtvp.evaluate import Outcome, evaluate
-from rtvp.measure import RtvpNamed, make_prompts, measure
+from rtvp.measure import Prompting, RtvpNamed, make_prompts, measure
 from rtvp.models.build import load_detector
 from rtvp.models.weights import find_checkpoint
 from rtvp.predict import Detector
 
-ASKED = {"names": "own", "defect": "generic"}
+ASKED: dict[str, Prompting] = {"names": "own", "defect": "generic"}
 FIGURES = ("AP", "AP50", "auroc", "false_per_good", "missed")
 
 
@@ -78,7 +78,7 @@ def figures(model: Detector, images: LabelledSet) -> dict[str, dict[str, float |
     """Of the prompts' both kinds, at the model's threshold."""
     detector, found = RtvpNamed(model.network, model.text_encoder, model.size), {}
     for asked, prompting in ASKED.items():
-        prompts = make_prompts(prompting, ())  # type: ignore[arg-type]
+        prompts = make_prompts(prompting, ())
         outcomes = measure(detector, [images], prompts)
         values = evaluate(outcomes, threshold=model.threshold).figures | {"missed": missed(outcomes, model)}
         found[asked] = {n: None if math.isnan(values[n]) else round(values[n], 4) for n in FIGURES}

@@ -17,11 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import rtvp
+from new_products import refuse_known
 from rtvp.data.labelled import LabelledSet, read_sources
 from rtvp.evaluate import Outcome, evaluate
 from rtvp.measure import Prompting, RtvpNamed, make_prompts, measure
-from rtvp.models.build import load_detector
-from rtvp.models.weights import find_checkpoint
 from rtvp.predict import Detector
 
 ASKED: dict[str, Prompting] = {"names": "own", "defect": "generic"}
@@ -41,9 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     model, names = rtvp.load(arguments.weights), arguments.sets.split(",")
-    known = set(load_detector(find_checkpoint(arguments.weights))[2].get("trained_on", "").split(", "))
-    if trained := sorted(known & set(names)):
-        raise SystemExit(f"error: --sets: the model was trained on {', '.join(trained)}")
+    refuse_known(arguments.weights, names)
     found = {}
     for own in read_sources(arguments.data, names):
         reference, rest = parted(own, arguments.seed)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rtvp.data.images import RGBArray, fitting_scale, letterbox, run_by_shape, to_batch
+from rtvp.data.images import Picture, RGBArray, fitting_scale, letterbox, run_by_shape, to_batch
 from rtvp.errors import RtvpError
 from rtvp.models.postprocess import postprocess
 from rtvp.models.tile_merge import merge_tiles
@@ -121,7 +121,7 @@ class Closer(NamedTuple):
 
 
 def look_closer(
-    image: RGBArray,
+    image: Picture,
     whole: Detections,
     forward: Callable[[Tensor], DetectorOutput],
     size: int,
@@ -132,7 +132,7 @@ def look_closer(
     """Detect in the tiles of an image and merge what they show with what the whole did.
 
     Args:
-        image: [H, W, 3] uint8 RGB.
+        image: [H, W, 3] uint8 RGB; of one on disk a batch of tiles is in memory.
         whole: what was found in the image as a whole, px of the image.
         forward: images [B, 3, h, w] to the network's output.
         size: side of the network input of a square, px; a tile is looked at as an image of its own.

@@ -29,12 +29,15 @@ import torch
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from rtvp.data.depth import to_8_bits
+from rtvp.data.raw_picture import RawPicture, open_raw
 from rtvp.errors import RtvpError
 from rtvp.types import Letterbox
 
 S = TypeVar("S")
 T = TypeVar("T")
 RGBArray: TypeAlias = npt.NDArray[np.uint8]
+Picture: TypeAlias = "RGBArray | RawPicture"  # [H, W, 3], in memory or on disk
 ImageSource: TypeAlias = "str | os.PathLike[str] | npt.NDArray[Any] | Image.Image"
 
 # Pillow reads more, some of it through outside programs; these are what cameras and scanners write.
@@ -43,9 +46,9 @@ SUFFIXES = (
     ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm",
     ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-MAX_PIXELS = 150_000_000  # a larger picture is refused before it is decoded: 450 MB as RGB
+MAX_PIXELS = 150_000_000  # a larger picture is not decoded at once: 450 MB as RGB
+LARGE_PIXELS = 50_000_000  # a larger picture stays on disk if it can, and is drawn smaller
 BLOCK_PIXELS = 4_000_000  # of a picture that are converted at a time
-BIT_DEPTHS = (8, 10, 12, 14, 16, 24, 32)
 PAD_VALUE = 114
 INPUT_STEP = 32  # px: the coarsest stride; sides of the network input are multiples of it
 MAX_STRETCH = 2.0  # the longest side of an input, relative to the side of a square one
@@ -80,8 +83,11 @@ def read_image(path: str | os.PathLike[str]) -> RGBArray:
             path, "it is empty" if empty else f"not an image of a known kind ({kinds})"
         ) from error
     except Image.DecompressionBombError as error:
-        limit = MAX_PIXELS // 1_000_000
-        raise _unreadable(path, f"it has more than {limit} megapixels, the most that is read") from error
+        raise _unreadable(
+            path,
+            f"it has more than {MAX_PIXELS // 1_000_000} megapixels, the most that is decoded at once "
+            "(detection reads BMP, PPM and TIFF without compression part by part)",
+        ) from error
     except Exception as error:  # a damaged file makes the decoders raise nearly anything
         raise _unreadable(path, _reason(error)) from error
 
@@ -105,6 +111,16 @@ def to_rgb(image: ImageSource) -> RGBArray:
     return read_image(image)
 
 
+def open_picture(image: ImageSource) -> Picture:
+    """As `to_rgb`, but a file of more than ``LARGE_PIXELS`` pixels that are not packed stays on disk.
+
+    Raises:
+        RtvpError: see `to_rgb`.
+    """
+    raw = open_raw(Path(image), LARGE_PIXELS) if isinstance(image, (str, os.PathLike)) else None
+    return to_rgb(image) if raw is None else raw
+
+
 def picture_to_array(picture: Image.Image) -> RGBArray:
     """A picture of 8 bits a channel, composited over white, as [H, W, 3] uint8 RGB.
 
@@ -118,14 +134,14 @@ def picture_to_array(picture: Image.Image) -> RGBArray:
     return rgb
 
 
-def letterbox(image: RGBArray, size: int) -> tuple[Tensor, Letterbox]:
+def letterbox(image: Picture, size: int) -> tuple[Tensor, Letterbox]:
     """Scale to the pixels of a square of side ``size``, keep the aspect, pad the little that is left over.
 
     The input has the shape of the picture, as nearly as multiples of 32 px allow. In a square as long as
     itself, a plank would be looked at through a third of the input, the rest being padding.
 
     Args:
-        image: [H, W, 3] uint8 RGB.
+        image: [H, W, 3] uint8 RGB; one on disk is read as often as it is placed.
         size: side, px, of the input of a square picture.
 
     Returns:
@@ -139,14 +155,29 @@ def letterbox(image: RGBArray, size: int) -> tuple[Tensor, Letterbox]:
     scale = min(INPUT_STEP * count / side for count, side in zip(steps, (width, height), strict=True))
     placement = Letterbox(width, height, scale)
     new_width, new_height = content_size(placement)
-    if (new_width, new_height) != (width, height):
-        # Averaging over the source pixels keeps thin defects that plain interpolation would step over.
-        method = cv2.INTER_AREA if placement.scale < 1 else cv2.INTER_LINEAR
-        image = np.asarray(cv2.resize(image, (new_width, new_height), interpolation=method), dtype=np.uint8)
+    content = resized(image, new_width, new_height)
     input_height, input_width = (-(-side // INPUT_STEP) * INPUT_STEP for side in (new_height, new_width))
     padded = np.full((input_height, input_width, 3), PAD_VALUE, dtype=np.uint8)
-    padded[:new_height, :new_width] = image
+    padded[:new_height, :new_width] = content
     return torch.from_numpy(padded).permute(2, 0, 1).contiguous(), placement
+
+
+def resized(image: Picture, width: int, height: int) -> RGBArray:
+    """A picture at another size, px; itself if it has that size already."""
+    if isinstance(image, RawPicture):
+        return image.resized(width, height)
+    if (height, width) == image.shape[:2]:
+        return image
+    # Averaging over the source pixels keeps thin defects that plain interpolation would step over.
+    smaller = width * height < image.shape[0] * image.shape[1]
+    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=method), dtype=np.uint8)
+
+
+def drawn_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height at which people see a picture: its own up to ``LARGE_PIXELS`` pixels, else as many."""
+    scale = min(1.0, math.sqrt(LARGE_PIXELS / (width * height)))
+    return max(1, int(width * scale)), max(1, int(height * scale))
 
 
 def fitting_scale(width: int, height: int, size: int) -> float:
@@ -252,7 +283,7 @@ def _to_rgb(image: Image.Image) -> RGBArray:
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else it would make a copy all the same
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":  # single-channel deeper than 8 bits
-        image = Image.fromarray(_to_8_bits(np.asarray(image)))
+        image = Image.fromarray(to_8_bits(np.asarray(image)))
     return picture_to_array(image)
 
 
@@ -269,33 +300,8 @@ def _picture_of(array: npt.NDArray[Any]) -> Image.Image:
         raise RtvpError(f"image array: expected shape [H, W] or [H, W, 1 to 4], got {list(array.shape)}")
     if array.dtype.kind not in "buif":
         raise RtvpError(f"image array: expected integers or floats, got {array.dtype}")
-    samples = _to_8_bits(array)
+    samples = to_8_bits(array)
     return Image.fromarray(samples[:, :, 0] if array.ndim == 3 and channels == 1 else samples)
-
-
-def _to_8_bits(samples: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Samples of any type to 0..255; see the rules at the top."""
-    if samples.dtype == np.uint8:
-        return np.ascontiguousarray(samples)
-    if samples.dtype.kind == "b":
-        return np.where(samples, 255, 0).astype(np.uint8)
-    if samples.dtype.kind == "f":
-        finite = np.isfinite(samples)
-        values = np.where(finite, samples, samples[finite].min() if finite.any() else 0)
-        low, high = float(values.min()), float(values.max())
-        if low >= 0 and high <= 255:
-            low, high = 0.0, 1.0 if high <= 1 else 255.0
-    else:
-        values = samples
-        brightest = int(samples.max())
-        depth = next((bits for bits in BIT_DEPTHS if brightest < 2**bits), 64)
-        low, high = 0.0, float(2**depth - 1)
-    # Row blocks bound the memory of the float copy: a picture may have 100 megapixels.
-    out = np.empty(values.shape, dtype=np.uint8)
-    for top in range(0, len(values), 256):
-        scaled = (values[top : top + 256].astype(np.float64) - low) * (255 / ((high - low) or 1.0))
-        out[top : top + 256] = np.rint(scaled.clip(0, 255))
-    return out
 
 
 def _is_deep_colour(image: ImageFile.ImageFile) -> bool:
@@ -310,7 +316,7 @@ def _decode_deep_colour(image: Image.Image, path: Path) -> Image.Image:
     if samples is None or samples.ndim != 3 or samples.shape[:2] != (image.height, image.width):
         raise _unreadable(path, "it is damaged (its 16-bit samples cannot be decoded)")
     order = [2, 1, 0, 3][: samples.shape[2]]  # OpenCV gives BGR
-    picture = Image.fromarray(_to_8_bits(samples[:, :, order]))
+    picture = Image.fromarray(to_8_bits(samples[:, :, order]))
     picture.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
     return picture
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from rtvp.data.images import RGBArray
+from rtvp.data.images import Picture
 from rtvp.mmio.rle import decode_counts, encode_window, parse_counts
 from rtvp.types import Letterbox
 
@@ -50,7 +50,7 @@ class View:
         embedded: the image as the detector's own encoder saw it, if that is Mobile-SAM's.
     """
 
-    image: RGBArray
+    image: Picture
     boxes_xyxy: npt.NDArray[np.float32]
     prompt_map: npt.NDArray[np.float32] | None = None
     embedded: Embedded | None = None

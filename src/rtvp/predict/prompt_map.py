@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rtvp.data.images import content_size
+from rtvp.data.images import content_size, drawn_size
 from rtvp.types import DetectorOutput, Letterbox
 
 
@@ -26,7 +26,7 @@ def prompt_maps(
         shape: height and width of the input, px.
 
     Returns:
-        B maps [height, width] float32 in [0, 1], over the originals.
+        B maps [height, width] float32 in [0, 1], over the originals, at the size at which these are drawn.
     """
     kept = [score * mask for score, mask in zip(output.prompt_scores, output.prompt_masks, strict=True)]
     levels = [F.interpolate(level, size=shape, mode="bilinear") for level in kept]
@@ -37,6 +37,7 @@ def prompt_maps(
 def _over_original(heat: Tensor, placement: Letterbox) -> npt.NDArray[np.float32]:
     width, height = content_size(placement)
     inside = heat[:height, :width].float().cpu().contiguous().numpy()
-    resized = cv2.resize(inside, (placement.width, placement.height), interpolation=cv2.INTER_LINEAR)
+    size = drawn_size(placement.width, placement.height)
+    resized = cv2.resize(inside, size, interpolation=cv2.INTER_LINEAR)
     clipped: npt.NDArray[np.float32] = resized.clip(0, 1)
     return clipped

@@ -8,10 +8,11 @@ from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from rtvp.data.images import RGBArray, read_image
+from rtvp.data.images import Picture, RGBArray, drawn_size, open_picture, resized
 from rtvp.errors import RtvpError
 from rtvp.predict.masks import BoolArray, decode_mask, decode_masks
 from rtvp.predict.outputs import write_picture
@@ -36,9 +37,11 @@ class Result:
         presence: [K] float32 in [0, 1], how likely the image shows what each name says: the highest score of
             its detections, be it below the threshold; 0 if there is none.
         tiles: how many were looked at and how many cover the image; fewer if their time was over.
-        prompt_map: [H, W] float32 in [0, 1], what the visual prompt picked out; only on request.
+        prompt_map: [H, W] float32 in [0, 1], what the visual prompt picked out, as large as the picture that
+            `draw` gives; only on request.
         mask_counts: N masks as COCO's compressed run-length counts; only on request.
-        image: [H, W, 3] uint8 RGB, kept if there is no file to read again, or on request.
+        image: [H, W, 3] uint8 RGB, kept if there is no file to read again, or on request; but not of an image
+            so large that it stayed on disk.
     """
 
     image_path: Path | None
@@ -123,22 +126,24 @@ class Result:
         """The picture with boxes, labels, scores, the verdict, and outlines where there are masks.
 
         Returns:
-            [height, width, 3] uint8 RGB.
+            [height, width, 3] uint8 RGB; of an image of more than 50 megapixels a smaller one, of 50.
 
         Raises:
             RtvpError: the image was not kept, and its file can no longer be read.
         """
         captions = [f"{label} {score:.2f}" for label, score in zip(self.labels, self.scores, strict=True)]
         verdict = f"{self.verdict} {self.verdict_score:.2f}"
-        boxes, indices = self.boxes_xyxy, self.label_indices
-        pixels = self._pixels()
+        pixels, indices = self._pixels(), self.label_indices
+        height, width = pixels.shape[:2]
+        boxes = self.boxes_xyxy * np.array(2 * [width / self.width, height / self.height], np.float32)
         if self.mask_counts is not None:
-            masks = decode_masks(self.mask_counts, self.width, self.height)
+            decoded = decode_masks(self.mask_counts, self.width, self.height)
+            masks = (_resized_mask(mask, width, height) for mask in decoded)
             pixels = draw_outlines(pixels, masks, indices)
         return draw_detections(pixels, boxes, indices, captions, verdict, self.verdict == "OK")
 
     def draw_explanation(self) -> RGBArray:
-        """The picture under its prompt map: [height, width, 3] uint8 RGB.
+        """The picture under its prompt map: [height, width, 3] uint8 RGB, as large as that of `draw`.
 
         Raises:
             RtvpError: no explanation was asked for, or the image can no longer be read.
@@ -184,10 +189,12 @@ class Result:
 
     def _pixels(self) -> RGBArray:
         if self.image is not None:
-            return self.image
-        if self.image_path is None:
+            picture: Picture = self.image
+        elif self.image_path is not None:
+            picture = open_picture(self.image_path)
+        else:
             raise RtvpError("this result was made without its image")
-        return read_image(self.image_path)
+        return resized(picture, *drawn_size(self.width, self.height))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,3 +213,10 @@ class ImageProblem:
         """As in ``detections.json``."""
         path = None if self.image_path is None else self.image_path.as_posix()
         return {"image": path, "error": self.message}
+
+
+def _resized_mask(mask: BoolArray, width: int, height: int) -> BoolArray:
+    if mask.shape == (height, width):
+        return mask
+    nearest = cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(nearest, np.bool_)

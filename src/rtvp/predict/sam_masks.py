@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from rtvp.data.images import RGBArray, letterbox, to_batch
+from rtvp.data.images import Picture, letterbox, to_batch
 from rtvp.models.image_encoder import TinyViT, load_mobile_sam
 from rtvp.models.segment_anything import BoxSegmenter, load_mobile_sam_decoder
 from rtvp.predict.masks import BoolArray, Embedded, View, Window
@@ -60,7 +60,7 @@ class SamMasks:
             for window, each in zip(windows[part], logits.float().cpu().numpy(), strict=True):
                 yield _inside(each, window, placement.scale) > 0
 
-    def embed(self, image: RGBArray) -> Embedded:
+    def embed(self, image: Picture) -> Embedded:
         """The picture at the size that SAM was trained with, through its image encoder."""
         longer, shorter = max(image.shape[:2]), min(image.shape[:2])
         pixels, placement = letterbox(image, round(SIDE * (shorter / longer) ** 0.5))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from rtvp.data.images import ImageSource, RGBArray, letterbox, to_rgb
+from rtvp.data.images import ImageSource, Picture, letterbox, open_picture
 from rtvp.data.prompts import parse_prompts
 from rtvp.errors import RtvpError
 from rtvp.predict.masks import Embedded, MaskMaker, View, make_masks
@@ -35,22 +35,22 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An image as the network sees it: ``pixels`` [3, H, W] uint8."""
+    """An image as the network sees it: ``pixels`` [3, H, W] uint8, and what else is needed of it."""
 
     path: Path | None
     pixels: Tensor
     letterbox: Letterbox
-    original: RGBArray | None
+    original: Picture | None
 
 
 def read(image: ImageSource, size: int, search: Search) -> Placed | ImageProblem:
     """Decode an image and place it in an input of side ``size``, px; or why it could not be read."""
     path = Path(image) if isinstance(image, (str, os.PathLike)) else None
     try:
-        original = to_rgb(image)
+        original = open_picture(image)
+        pixels, placement = letterbox(original, size)
     except RtvpError as error:
         return ImageProblem(path, str(error))
-    pixels, placement = letterbox(original, size)
     needed = search.keep_images or search.tiling or search.maker or path is None
     return Placed(path, pixels, placement, original if needed else None)
 
@@ -58,7 +58,8 @@ def read(image: ImageSource, size: int, search: Search) -> Placed | ImageProblem
 def to_result(image: Placed, search: Search, closer: Closer, heat: np.ndarray | None) -> Result:
     """What was found in an image, down to any score, and what the visual prompt picked out: its result."""
     # Pixels that can be read again are not kept unasked: a list of results would fill the memory.
-    kept = image.original if search.keep_images or image.path is None else None
+    wanted = search.keep_images or image.path is None
+    kept = image.original if wanted and isinstance(image.original, np.ndarray) else None
     found = closer.found
     presence = np.zeros(len(search.names), np.float32)
     np.maximum.at(presence, found.labels.numpy(), found.scores.numpy())
@@ -87,14 +88,15 @@ def with_masks(
         result: of ``image``.
         image: as it was placed.
         search: names the maker of masks.
-        heat: [H, W] what the visual prompt picked out, if the maker reads it.
+        heat: what the visual prompt picked out, if the maker reads it; not used if smaller than the image.
         picture: [1, C, h, w] map of the image encoder, if the maker reads it.
     """
     if search.maker is None:
         return result
     assert image.original is not None
     embedded = None if picture is None else Embedded(picture, image.letterbox)
-    view = View(image.original, result.boxes_xyxy, heat, embedded)
+    alike = heat is not None and heat.shape == image.original.shape[:2]
+    view = View(image.original, result.boxes_xyxy, heat if alike else None, embedded)
     return replace(result, mask_counts=make_masks(search.maker, view))
 
 

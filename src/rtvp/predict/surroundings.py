@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from rtvp.data.images import RGBArray
+from rtvp.data.images import Picture, RGBArray
 from rtvp.predict.masks import BoolArray, View, Window
 
 PLACE, UNLIKENESS, STRONGEST, BIAS = -2.02, 0.91, -0.52, 1.34  # of the log odds
@@ -41,7 +41,7 @@ class SurroundingsMasks:
         return (mask_of_box(view.image, window) for window in view.windows())
 
 
-def mask_of_box(image: RGBArray, window: Window) -> BoolArray:
+def mask_of_box(image: Picture, window: Window) -> BoolArray:
     """[h, w] bool inside ``window`` of the image."""
     small, inner, scale, crop = scaled_crop(image, window)
     place, unlike, strongest, inside = terms(small, inner, scale)
@@ -55,7 +55,7 @@ def mask_of_box(image: RGBArray, window: Window) -> BoolArray:
     return np.asarray(margin[inner.slices] >= 0)
 
 
-def scaled_crop(image: RGBArray, window: Window) -> tuple[RGBArray, Window, float, Window]:
+def scaled_crop(image: Picture, window: Window) -> tuple[RGBArray, Window, float, Window]:
     """The box and its surroundings, with a bounded number of pixels.
 
     Returns:

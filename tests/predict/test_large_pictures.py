@@ -68,7 +68,7 @@ def test_nothing_is_decoded_whole(
     monkeypatch.setattr("rtvp.data.raw_picture.BLOCK_PIXELS", 10_000)
     result = colour_detector.detect(save(tmp_path / "a.bmp", red_square), "red", tile=96)
     result.draw()
-    assert max(largest) == 10_000 // 1024 * 1024
+    assert max(largest) <= 10_000 + 2 * 1024
     assert result.image is None
 
 

@@ -6,7 +6,7 @@ such a file any part can be read without the rest; of packed ones it cannot, or 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from functools import cached_property
 from io import FileIO
 from pathlib import Path
@@ -103,32 +103,26 @@ class RawPicture:
         Returns:
             [height, width, 3] uint8 RGB.
         """
-        rows = self.shape[0]
+        rows, columns = self.shape[:2]
         scale = rows / height
-        starts = np.arange(height) * scale
-        sums = np.zeros((height, width * 3), np.float32)
-        for top, block in self._blocks():
-            narrow = cv2.resize(block.astype(np.float32), (width, len(block)), interpolation=cv2.INTER_AREA)
-            first, last = int(top / scale), min(height, int((top + len(block)) / scale) + 1)
-            row, start = np.arange(top, top + len(block)), starts[first:last, None]
-            cover = (np.minimum(row + 1, start + scale) - np.maximum(row, start)).clip(min=0)
-            sums[first:last] += cover.astype(np.float32) @ narrow.reshape(len(block), -1)
-        means: npt.NDArray[np.uint8] = np.rint(sums / scale).clip(0, 255).astype(np.uint8)
-        return means.reshape(height, width, 3)
+        out = np.empty((height, width, 3), np.uint8)
+        step = max(1, int(BLOCK_PIXELS / columns / scale))
+        for first in range(0, height, step):
+            starts = np.arange(first, min(first + step, height))[:, None] * scale
+            top, bottom = int(starts[0, 0]), min(rows, math.ceil(starts[-1, 0] + scale))
+            block = self[top:bottom, :].astype(np.float32)
+            narrow = cv2.resize(block, (width, len(block)), interpolation=cv2.INTER_AREA)
+            row = np.arange(top, bottom)
+            cover = (np.minimum(row + 1, starts + scale) - np.maximum(row, starts)).clip(min=0) / scale
+            means = cover.astype(np.float32) @ narrow.reshape(len(block), -1)
+            out[first : first + step] = np.rint(means).clip(0, 255).reshape(-1, width, 3)
+        return out
 
     @cached_property
     def _white(self) -> float:
-        step = self._block_rows
+        step = max(1, BLOCK_PIXELS // self.shape[1])
         tops = range(0, self.shape[0], step)
         return white_of(max(int(self._samples(slice(top, top + step), slice(None)).max()) for top in tops))
-
-    @property
-    def _block_rows(self) -> int:
-        return max(1, BLOCK_PIXELS // self.shape[1])
-
-    def _blocks(self) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-        for top in range(0, self.shape[0], self._block_rows):
-            yield top, self[top : top + self._block_rows, :]
 
     def _samples(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
         """[h, w, samples] as they are stored."""

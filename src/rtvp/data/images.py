@@ -10,6 +10,8 @@ The rules, for every caller (detect, train, evaluate):
   range from the darkest to the brightest sample. What is not finite is as dark as the darkest sample.
 - **Orientation.** The EXIF orientation is applied: boxes refer to the picture as a viewer shows it.
 - **Several frames or pages.** The first one.
+- **Very large.** Detection leaves a file of more than 50 megapixels on disk and reads it part by part, if its
+  pixels lie there as they are (`rtvp.data.raw_picture`). They are the same pixels.
 """
 
 from __future__ import annotations

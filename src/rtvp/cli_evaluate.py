@@ -104,6 +104,10 @@ def evaluate_command(
         str | None,
         typer.Option(help="Also look at parts of large images closer: auto, or the side of a part in px."),
     ] = None,
+    second_look: Annotated[
+        bool,
+        typer.Option("--second-look", help="Also look from further away, as `rtvp detect` does with it."),
+    ] = False,
     keep: Annotated[
         Path | None,
         typer.Option(help="Keep what is found in this file; interrupted, the same command goes on from it."),
@@ -132,7 +136,10 @@ def evaluate_command(
     else:
         from rtvp.predict import load
 
-        with _asked(load(weights, device, size), prompts, batch, tile, keep) as how:
+        model = load(weights, device, size)
+        if second_look:
+            model = model.looking_twice()
+        with _asked(model, prompts, batch, tile, keep) as how:
             if benchmark is not None:
                 task = _on_build(how, benchmark, split, side, folder_of_sets(data, "--data"))
             else:
@@ -200,7 +207,8 @@ class _How:
     def about(self) -> dict[str, Any]:
         model = self.model
         asked = {"model": model.name, "input_size": model.size, "prompts": self.prompts.value}
-        return asked | ({"tile": self.tile} if self.tile else {})
+        looks = {"second_look": True} if model.twice else {}
+        return asked | ({"tile": self.tile} if self.tile else {}) | looks
 
 
 @contextmanager
@@ -213,7 +221,14 @@ def _asked(
 
     tiling = Tiling.of(tile)
     named = RtvpNamed(
-        model.network, model.text_encoder, model.size, model.device, model.name, model.cache, tiling
+        model.network,
+        model.text_encoder,
+        model.size,
+        model.device,
+        model.name,
+        model.cache,
+        tiling,
+        model.twice,
     )
     if keep is None:
         yield _How(model, named, prompts, batch, tile)

@@ -31,8 +31,8 @@ import torch
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from rtvp.data.depth import to_8_bits
 from rtvp.data.raw_picture import RawPicture, open_raw
+from rtvp.depth import to_8_bits
 from rtvp.errors import RtvpError
 from rtvp.types import Letterbox
 

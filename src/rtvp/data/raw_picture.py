@@ -20,7 +20,7 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from rtvp.data.depth import scaled, white_of
+from rtvp.depth import scaled, white_of
 from rtvp.errors import RtvpError
 
 # Opened as what they are: `Image.open` refuses headers of more than 179 megapixels.

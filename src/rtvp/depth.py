@@ -1,4 +1,4 @@
-"""Samples of any type to 8 bits, by the rules of `rtvp.data.images`."""
+"""Samples of any type to 8 bits, by the rules that `rtvp.data.images` tells."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtvp.data.depth import BLOCK_ROWS, scaled, to_8_bits, white_of
+from rtvp.depth import BLOCK_ROWS, scaled, to_8_bits, white_of
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """A second, coarser look at whole images, averaged with the first: for products that the model never saw.
 
-What only the fine structure of an unknown product makes look like a defect should score less from further away,
-where a large defect shows as well. Averaging what views at several scales say is test-time augmentation
+What only the fine structure of an unknown product makes look like a defect should score less from further
+away, where a large defect shows as well. Averaging what views at several scales say is test-time augmentation
 (Szegedy et al. 2015); benchmarks/second_look.py measures it.
 """
 

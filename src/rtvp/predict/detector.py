@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rtvp.config import DetectorConfig
-from rtvp.data.images import ImageSource, letterbox, run_by_shape, to_batch, to_rgb
+from rtvp.data.images import ImageSource, letterbox, open_picture, run_by_shape, to_batch
 from rtvp.errors import RtvpError
 from rtvp.models.build import DEFAULT_THRESHOLD
 from rtvp.models.detector import RTVPDetector
@@ -178,7 +178,7 @@ class Detector:
         if self.twice:
             raise RtvpError(NOT_BOTH)
         some = good[:: max(1, math.ceil(len(good) / REFERENCE_IMAGES))]
-        pixels = (to_batch([letterbox(to_rgb(image), self.size)[0]], self.device) for image in some)
+        pixels = (to_batch([letterbox(open_picture(image), self.size)[0]], self.device) for image in some)
         parts = learn_good_parts(self.network.image_encoder, pixels)
         other = copy(self)
         other.network = ComparingDetector(self.network, parts)

@@ -144,14 +144,3 @@ def test_images_to_compare_with_are_no_images_to_calibrate_on(
 def test_an_exported_model_is_not_compared(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("detect", "defective", "--prompts", "red", "--reference", "good") == 2
     assert "only a checkpoint can be compared with good parts" in capsys.readouterr().err
-
-
-def test_thresholds_of_two_looks_are_for_two_looks(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ("calibrate", "good", "--prompts", "red", "--target-false-alarm", 0.1)
-    assert run(*command, "--second-look") == 0
-    detect = ("detect", "defective", "--prompts", "red", "--calibration", "rtvp-calibration.json")
-    assert run(*detect, "--second-look") == 0
-    assert "two looks" in json.loads(Path("rtvp-out/detections.json").read_text())["weights"]
-    capsys.readouterr()
-    assert run(*detect) == 2
-    assert "calibrate anew" in capsys.readouterr().err

@@ -81,14 +81,6 @@ def test_tiles_are_told(run: Run, coco: Path, tmp_path: Path) -> None:
     assert figures(out)["figures"]["AP50"] > 0
 
 
-def test_a_second_look_is_told(run: Run, coco: Path, tmp_path: Path) -> None:
-    out = tmp_path / "figures.json"
-    run("--coco", coco, "--images", coco.parent, "--second-look", "--json", out)
-    assert figures(out)["second_look"] is True
-    run("--coco", coco, "--images", coco.parent, "--json", out)
-    assert "second_look" not in figures(out)
-
-
 def test_interrupted_it_goes_on_from_what_it_kept(
     run: Run, coco: Path, colour_detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,12 +157,6 @@ def detect(
         list[str] | None,
         typer.Option(help="Images of good parts: what these show as well counts less; folders, patterns."),
     ] = None,
-    second_look: Annotated[
-        bool,
-        typer.Option(
-            "--second-look", help="Also look from further away: for products that the model never saw."
-        ),
-    ] = False,
     bundle: Annotated[
         Path | None, typer.Option(help="Model, prompts and thresholds that `rtvp bundle` put into one file.")
     ] = None,
@@ -199,8 +193,6 @@ def detect(
     detector = load(weights, device, size, runtime)
     if reference:
         detector = detector.compared_with(find_images(reference))
-    if second_look:
-        detector = detector.looking_twice()
     with _image_progress(len(paths)) as on_image:
         summary = detect_to_folder(
             detector,

@@ -48,11 +48,10 @@ def calibrate_command(
     reference: Annotated[
         list[str] | None, typer.Option(help="As in `rtvp detect`; other images than GOOD.")
     ] = None,
-    second_look: Annotated[bool, typer.Option("--second-look", help="As in `rtvp detect`.")] = False,
 ) -> None:
     """Find a threshold for each prompt, from images of good parts that are not used for anything else.
 
-    Model, size, tiles, looks, reference and prompts have to be those of `rtvp detect --calibration` later.
+    Model, size, tiles, reference and prompts have to be those of `rtvp detect --calibration` later.
     """
     if (target_false_alarm is None) == (target_miss is None):
         raise RtvpError("expected one of --target-false-alarm and --target-miss")
@@ -71,8 +70,6 @@ def calibrate_command(
     detector = load(weights, device, size)
     if reference:
         detector = _compared(detector, reference, good)
-    if second_look:
-        detector = detector.looking_twice()
     good_scores = _scores(detector, good, wanted, tiling, batch, "good")
     defective_scores = _scores(detector, defective, wanted, tiling, batch, "defective") if defective else None
     target: Target = "false alarms" if target_miss is None else "misses"

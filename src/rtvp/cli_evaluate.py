@@ -104,10 +104,6 @@ def evaluate_command(
         str | None,
         typer.Option(help="Also look at parts of large images closer: auto, or the side of a part in px."),
     ] = None,
-    second_look: Annotated[
-        bool,
-        typer.Option("--second-look", help="Also look from further away, as `rtvp detect` does with it."),
-    ] = False,
     keep: Annotated[
         Path | None,
         typer.Option(help="Keep what is found in this file; interrupted, the same command goes on from it."),
@@ -136,10 +132,7 @@ def evaluate_command(
     else:
         from rtvp.predict import load
 
-        model = load(weights, device, size)
-        if second_look:
-            model = model.looking_twice()
-        with _asked(model, prompts, batch, tile, keep) as how:
+        with _asked(load(weights, device, size), prompts, batch, tile, keep) as how:
             if benchmark is not None:
                 task = _on_build(how, benchmark, split, side, folder_of_sets(data, "--data"))
             else:
@@ -207,8 +200,7 @@ class _How:
     def about(self) -> dict[str, Any]:
         model = self.model
         asked = {"model": model.name, "input_size": model.size, "prompts": self.prompts.value}
-        looks = {"second_look": True} if model.twice else {}
-        return asked | ({"tile": self.tile} if self.tile else {}) | looks
+        return asked | ({"tile": self.tile} if self.tile else {})
 
 
 @contextmanager
@@ -221,14 +213,7 @@ def _asked(
 
     tiling = Tiling.of(tile)
     named = RtvpNamed(
-        model.network,
-        model.text_encoder,
-        model.size,
-        model.device,
-        model.name,
-        model.cache,
-        tiling,
-        model.twice,
+        model.network, model.text_encoder, model.size, model.device, model.name, model.cache, tiling
     )
     if keep is None:
         yield _How(model, named, prompts, batch, tile)

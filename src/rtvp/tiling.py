@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rtvp.data.images import Picture, fitting_scale, letterbox, run_by_shape, to_batch
+from rtvp.data.images import Picture, RGBArray, fitting_scale, letterbox, run_by_shape, to_batch
 from rtvp.errors import RtvpError
 from rtvp.models.postprocess import postprocess
 from rtvp.models.tile_merge import merge_tiles
@@ -165,7 +165,7 @@ def _promise(whole: Detections, window: tuple[int, int, int, int]) -> float:
 
 
 def look(
-    images: Sequence[Picture],
+    images: Sequence[RGBArray],
     forward: Callable[[Tensor], DetectorOutput],
     size: int,
     device: torch.device | str,
@@ -175,7 +175,7 @@ def look(
     """The one way from pictures to detections: letterbox, network, postprocess.
 
     Args:
-        images: [H, W, 3] uint8 RGB each.
+        images: [H, W, 3] uint8 RGB each, all in memory at once.
         forward: images [B, 3, h, w] to the network's output.
         size: side of the network input of a square, px.
         device: of the network.

@@ -330,29 +330,3 @@ def test_what_cannot_be_compared_is_said(small: Detector, colour_detector: Detec
         small.compared_with([*good, tmp_path / "broken.png"])
     with pytest.raises(RtvpError, match="tile: a part of an image cannot be compared"):
         small.compared_with(good).detect(noise(2), "hole", tile=64)
-
-
-def test_a_second_look_leaves_the_detector_as_it_was(
-    colour_detector: Detector, red_square: np.ndarray, tmp_path: Path
-) -> None:
-    red_square = red_square.copy()
-    red_square[:, 512:] = (180, 0, 0)  # seen from near and far; the small square from near alone
-    twice = colour_detector.looking_twice()
-    once, again = (each.detect(red_square, "red", threshold=0) for each in (colour_detector, twice))
-    assert not colour_detector.twice
-    assert twice.digest != colour_detector.digest
-    assert again.verdict_score == pytest.approx(once.verdict_score, abs=1e-3)
-    assert again.scores.tolist() != once.scores.tolist()
-    path = tmp_path / "a.png"
-    Image.fromarray(red_square).save(path)
-    from_file = twice.detect(path, "red", threshold=0)
-    np.testing.assert_array_equal(from_file.scores, again.scores)
-    assert from_file.image is None
-
-
-def test_a_second_look_is_not_compared_with_good_parts(small: Detector, tmp_path: Path) -> None:
-    good = [np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8) for seed in range(3)]
-    with pytest.raises(RtvpError, match="leave out one"):
-        small.compared_with(good).looking_twice()
-    with pytest.raises(RtvpError, match="leave out one"):
-        small.looking_twice().compared_with(good)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from rtvp.models.expert import Expert
 from rtvp.models.text_encoder import EmbeddingCache, TextEncoder, embed_prompts
-from rtvp.second_look import look_again
 from rtvp.tiling import Tiling, look, look_closer
 from rtvp.types import Detections, DetectorOutput, Prompt
 
@@ -51,7 +50,6 @@ class RtvpNamed:
         name: for tables.
         cache: keeps text embeddings between runs.
         tiling: also look at parts of each image closer.
-        twice: also look at each image from further away (`rtvp.second_look`).
     """
 
     def __init__(
@@ -63,10 +61,9 @@ class RtvpNamed:
         name: str = "rtvp",
         cache: EmbeddingCache | None = None,
         tiling: Tiling | None = None,
-        twice: bool = False,
     ) -> None:
         self.name = name
-        self._tiling, self._twice = tiling, twice
+        self._tiling = tiling
         self._detector, self._encoder, self._size, self._device = detector, encoder, size, device
         self._cache = cache
         self._embedded: tuple[tuple[Prompt, ...], Tensor] | None = None
@@ -79,7 +76,7 @@ class RtvpNamed:
             found: DetectorOutput = self._detector(pixels, text)
             return found
 
-        return _detect(images, self._size, self._device, forward, self._tiling, self._twice)
+        return _detect(images, self._size, self._device, forward, self._tiling)
 
     def _embed(self, prompts: tuple[Prompt, ...]) -> Tensor:
         # The prompts of one batch are nearly always those of the one before.
@@ -139,11 +136,8 @@ def _detect(
     device: torch.device | str,
     forward: Callable[[Tensor], DetectorOutput],
     tiling: Tiling | None = None,
-    twice: bool = False,
 ) -> list[Detections]:
     whole = look(images, forward, size, device, SCORE_FLOOR)
-    if twice:
-        whole = look_again(images, whole, forward, size, device)
     if tiling is None:
         return whole
     return [

@@ -29,13 +29,11 @@ from rtvp.predict.result import ImageProblem, Result
 from rtvp.predict.sam_masks import SamMasks, embeddings
 from rtvp.predict.search import Placed, Search, as_prompts, read, to_result, with_masks
 from rtvp.predict.surroundings import SurroundingsMasks
-from rtvp.second_look import look_again
 from rtvp.tiling import Closer, Tiling, look_closer
 from rtvp.types import Detections, DetectorOutput, Prompt
 
 DEVICES = ("cpu", "cuda")
 REFERENCE_IMAGES = 32  # of good parts, that are compared with
-NOT_BOTH = "a second look from further away cannot be compared with good parts: leave out one"
 
 
 class Detector:
@@ -85,7 +83,6 @@ class Detector:
         self.config, self.text_encoder, self.name = config, text_encoder, name
         self.device, self.cache, self.half = device, cache, half
         self.digest = f"{digest} bfloat16" if half else digest  # its scores are others
-        self.twice = False
         self._mask_maker: MaskMaker | None = None
 
     def detect(
@@ -155,7 +152,7 @@ class Detector:
             )
         limits = self.limits(threshold, wanted, tiling)
         maker = self.mask_maker(masks)
-        search = Search(names, text, batch, limits, explain, keep_images, tiling, maker, self.twice)
+        search = Search(names, text, batch, limits, explain, keep_images, tiling, maker)
         return self._stream(images, search)
 
     def compared_with(self, good: Sequence[ImageSource]) -> Detector:
@@ -175,30 +172,12 @@ class Detector:
                 f"model {self.name}: only a checkpoint can be compared with good parts, once, and not an "
                 "exported file"
             )
-        if self.twice:
-            raise RtvpError(NOT_BOTH)
         some = good[:: max(1, math.ceil(len(good) / REFERENCE_IMAGES))]
         pixels = (to_batch([letterbox(open_picture(image), self.size)[0]], self.device) for image in some)
         parts = learn_good_parts(self.network.image_encoder, pixels)
         other = copy(self)
         other.network = ComparingDetector(self.network, parts)
         other.digest = f"{self.digest}, compared with {parts.digest}"
-        return other
-
-    def looking_twice(self) -> Detector:
-        """This detector, with a second, coarser look at each image, averaged with the first.
-
-        On products that the model never saw this finds more; on known ones it helps little, or harms
-        (benchmarks/second_look.py). It is 1.4 times the pixels, and its scores are others: calibrate it.
-
-        Raises:
-            RtvpError: a detector that compares with good parts.
-        """
-        if isinstance(self.network, ComparingDetector):
-            raise RtvpError(NOT_BOTH)
-        other = copy(self)
-        other.twice = True
-        other.digest = f"{self.digest}, two looks"
         return other
 
     def mask_maker(self, masks: bool | MaskMaker = True) -> MaskMaker | None:
@@ -255,8 +234,6 @@ class Detector:
             output = self.forward(pixels, search.text)
         # Threshold 0, because the verdict's score is that of the best detection, however low.
         wholes = postprocess(output, letterboxes, score_threshold=0.0)
-        if search.twice:
-            wholes = self._look_again(images, wholes, search)
         found = [self._look_closer(image, whole, search) for image, whole in zip(images, wholes, strict=True)]
         shape = (pixels.shape[2], pixels.shape[3])
         wanted = search.explain or (asks and self.config.visual_prompt.enabled)
@@ -266,12 +243,6 @@ class Detector:
             with_masks(to_result(image, search, closer, heat), image, search, heat, picture)
             for image, closer, heat, picture in zip(images, found, maps, pictures, strict=True)
         ]
-
-    def _look_again(self, images: list[Placed], wholes: list[Detections], search: Search) -> list[Detections]:
-        originals = [image.original for image in images if image.original is not None]
-        return look_again(
-            originals, wholes, lambda pixels: self.forward(pixels, search.text), self.size, self.device
-        )
 
     def _look_closer(self, image: Placed, whole: Detections, search: Search) -> Closer:
         if search.tiling is None:

@@ -31,7 +31,6 @@ class Search:
     keep_images: bool
     tiling: Tiling | None
     maker: MaskMaker | None
-    twice: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ def read(image: ImageSource, size: int, search: Search) -> Placed | ImageProblem
         pixels, placement = letterbox(original, size)
     except RtvpError as error:
         return ImageProblem(path, str(error))
-    needed = search.keep_images or search.tiling or search.maker or search.twice or path is None
+    needed = search.keep_images or search.tiling or search.maker or path is None
     return Placed(path, pixels, placement, original if needed else None)
 
 

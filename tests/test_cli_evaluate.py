@@ -7,15 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import typer
 from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner
 
 from rtvp.cli_evaluate import evaluate_command
+from rtvp.config import DetectorConfig
 from rtvp.data.labelled import LabelledSet, SplitSets
 from rtvp.errors import RtvpError
 from rtvp.mmio.schema import Annotation, ImageRecord
+from rtvp.models.build import build_detector
+from rtvp.models.text_encoder import make_text_encoder
 from rtvp.predict import Detector
 
 SQUARE = (128.0, 64.0, 192.0, 128.0)
@@ -79,6 +83,35 @@ def test_tiles_are_told(run: Run, coco: Path, tmp_path: Path) -> None:
     run("--coco", coco, "--images", coco.parent, "--tile", 128, "--json", out)
     assert figures(out)["tile"] == "128"
     assert figures(out)["figures"]["AP50"] > 0
+
+
+def test_compared_with_good_parts(
+    run: Run, coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, red_square: np.ndarray
+) -> None:
+    torch.manual_seed(0)
+    config = DetectorConfig(channels=16, input_size=64)
+    small = Detector(build_detector(config), config, make_text_encoder("minilm"), digest="ab12")
+    monkeypatch.setattr("rtvp.predict.load", lambda weights, device, size: small)
+    (tmp_path / "good").mkdir()
+    for number in range(3):
+        Image.fromarray(red_square // (number + 2)).save(tmp_path / "good" / f"{number}.png")
+    out = tmp_path / "figures.json"
+    command = ("--coco", coco, "--images", coco.parent, "--json", out)
+    run(*command)
+    alone = figures(out)
+    run(*command, "--reference", tmp_path / "good")
+    compared = figures(out)
+    assert alone["weights"] == "ab12"
+    assert compared["weights"].startswith("ab12, compared with ")
+    for wrong, message in (
+        (("--reference", coco.parent / "b"), "other images than those that are measured, got .*one.png"),
+        (
+            ("--reference", tmp_path / "good", "--tile", 128),
+            "--reference goes with .* not with --tile",
+        ),
+    ):
+        with pytest.raises(RtvpError, match=message):
+            run(*command, *wrong)
 
 
 def test_interrupted_it_goes_on_from_what_it_kept(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtvp.cli_common import reference_images
 from rtvp.errors import RtvpError
 from rtvp.terminal import make_console, make_progress
 
@@ -69,7 +70,9 @@ def calibrate_command(
     wanted, tiling = parse_prompts(prompts), Tiling.of(tile)
     detector = load(weights, device, size)
     if reference:
-        detector = _compared(detector, reference, good)
+        from rtvp.data.images import find_images
+
+        detector = detector.compared_with(reference_images(reference, find_images(good)))
     good_scores = _scores(detector, good, wanted, tiling, batch, "good")
     defective_scores = _scores(detector, defective, wanted, tiling, batch, "defective") if defective else None
     target: Target = "false alarms" if target_miss is None else "misses"
@@ -94,18 +97,6 @@ def calibrate_command(
     for warning in check_prompts(detector, wanted, sorted(taxonomy().categories), good_scores):
         make_console().print(f"warning: {warning}", soft_wrap=True)
     _tell(calibration, out)
-
-
-def _compared(detector: Detector, reference: Sequence[str], good: Sequence[str]) -> Detector:
-    from rtvp.data.images import find_images
-
-    images, measured = find_images(reference), find_images(good)
-    if both := {path.resolve() for path in images} & {path.resolve() for path in measured}:
-        raise RtvpError(
-            f"--reference: expected other images than those that thresholds are found on, got {min(both)} "
-            "in both: good parts that are known by heart would promise too much"
-        )
-    return detector.compared_with(images)
 
 
 def _scores(

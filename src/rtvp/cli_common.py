@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -59,3 +59,20 @@ def step_bars() -> Iterator[Callable[[str, int, int], None]]:
             progress.update(tasks[step], completed=done, total=total)
 
         yield tell
+
+
+def reference_images(reference: Sequence[str], measured: Iterable[Path]) -> list[Path]:
+    """The images that --reference names: good parts to compare with.
+
+    Raises:
+        RtvpError: there are none, or one is among those that are measured.
+    """
+    from rtvp.data.images import find_images
+
+    images = find_images(reference)
+    if both := {path.resolve() for path in images} & {path.resolve() for path in measured}:
+        raise RtvpError(
+            f"--reference: expected other images than those that are measured, got {min(both)} in both: "
+            "good parts that are known by heart would promise too much"
+        )
+    return images

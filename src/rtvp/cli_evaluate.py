@@ -15,7 +15,7 @@ import typer
 from rich.table import Column, Table
 
 from rtvp import __version__
-from rtvp.cli_common import Root, folder_of_sets
+from rtvp.cli_common import Root, folder_of_sets, reference_images
 from rtvp.errors import RtvpError
 from rtvp.files import replacing
 from rtvp.terminal import make_console, make_progress
@@ -104,6 +104,10 @@ def evaluate_command(
         str | None,
         typer.Option(help="Also look at parts of large images closer: auto, or the side of a part in px."),
     ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(help="Good parts to compare with, as in `rtvp detect`; not images of --coco itself."),
+    ] = None,
     keep: Annotated[
         Path | None,
         typer.Option(help="Keep what is found in this file; interrupted, the same command goes on from it."),
@@ -117,6 +121,8 @@ def evaluate_command(
     On a build of the benchmark (--benchmark), or on a COCO or LVIS file (--coco).
     """
     _check(benchmark, coco, images, weights, results)
+    if reference and (coco is None or images is None or tile is not None):
+        raise RtvpError("--reference goes with --coco and --images, and not with --tile")
     if lvis and coco is None:
         raise RtvpError("--lvis goes with --coco: leave it out, or give the LVIS file")
     if results is not None and prompts is not Prompts.own:
@@ -132,7 +138,11 @@ def evaluate_command(
     else:
         from rtvp.predict import load
 
-        with _asked(load(weights, device, size), prompts, batch, tile, keep) as how:
+        model = load(weights, device, size)
+        if reference:
+            assert coco is not None and images is not None
+            model = model.compared_with(_apart(reference, coco, images, lvis))
+        with _asked(model, prompts, batch, tile, keep) as how:
             if benchmark is not None:
                 task = _on_build(how, benchmark, split, side, folder_of_sets(data, "--data"))
             else:
@@ -179,6 +189,14 @@ def _check(
             raise RtvpError(f"--images: expected a folder, got {images}")
 
 
+def _apart(reference: Sequence[str], coco: Path, images: Path, lvis: bool) -> list[Path]:
+    """Good parts to compare with, none of which is measured."""
+    from rtvp.evaluate.coco_labels import read_labels
+
+    outcomes = read_labels(coco, images, lvis=lvis).outcomes
+    return reference_images(reference, (Path(outcome.image) for outcome in outcomes))
+
+
 def _of_results(coco: Path, results: Path, lvis: bool) -> _Task:
     from rtvp.evaluate.coco_labels import read_labels, with_results
 
@@ -199,7 +217,8 @@ class _How:
 
     def about(self) -> dict[str, Any]:
         model = self.model
-        asked = {"model": model.name, "input_size": model.size, "prompts": self.prompts.value}
+        asked = {"model": model.name, "weights": model.digest, "input_size": model.size}
+        asked |= {"prompts": self.prompts.value}
         return asked | ({"tile": self.tile} if self.tile else {})
 
 

@@ -38,7 +38,7 @@ class Layout(NamedTuple):
     rgb: tuple[int, int, int]
 
     @property
-    def bytes(self) -> int:
+    def pixel_bytes(self) -> int:
         """Of a pixel."""
         return self.samples * np.dtype(self.dtype).itemsize
 
@@ -144,7 +144,7 @@ class RawPicture:
 
     def _read(self, file: FileIO, piece: Piece, rows: range, left: int, into: npt.NDArray[Any]) -> None:
         """Rows of the picture, from column ``left`` on, which all lie in ``piece``, into [h, w, samples]."""
-        start = piece.offset + (left - piece.left) * self.layout.bytes
+        start = piece.offset + (left - piece.left) * self.layout.pixel_bytes
         for row, place in zip(rows, into, strict=True):
             number = piece.bottom - 1 - row if piece.upwards else row - piece.top
             file.seek(start + number * piece.stride)
@@ -184,7 +184,7 @@ def _from_header(path: Path, image: ImageFile.ImageFile) -> RawPicture | None:
         if codec != "raw" or name not in LAYOUTS or extents is None:
             return None
         names.add(name)
-        stride = stride or (extents[2] - extents[0]) * LAYOUTS[name].bytes
+        stride = stride or (extents[2] - extents[0]) * LAYOUTS[name].pixel_bytes
         _add(pieces, Piece(*extents, offset, stride, step < 0))
     area = sum((piece.right - piece.left) * (piece.bottom - piece.top) for piece in pieces)
     if len(names) != 1 or area != image.width * image.height:  # a file of one plane a colour covers it thrice

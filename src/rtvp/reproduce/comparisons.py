@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from rtvp.config import TrainConfig
 from rtvp.reproduce.arms import ARMS
 from rtvp.reproduce.paper import paper_tables
-from rtvp.reproduce.results import RunResult
+from rtvp.reproduce.results import RunResult, seeds_counted
 from rtvp.reproduce.tables import OurRow, ResultTable, beside_paper
 
 
@@ -104,12 +104,10 @@ _SMOKE = "This budget shows that everything runs; it is too little to judge by."
 
 def _how_measured(comparison: Comparison, asked: str, results: Sequence[RunResult]) -> str:
     first = results[0]
-    seeds = len({run.seed for run in results})
-    spread = f"mean ± standard deviation of {seeds} seeds" if seeds > 1 else "1 seed"
     warning = f" {_SMOKE}" if first.budget == "smoke" else ""
     return (
-        f"Here: budget {first.budget}, {spread}; the same images and steps for every arm, beside an "
-        f"expert's own, which the table names; tested on {first.images} images of {comparison.task}, "
+        f"Here: budget {first.budget}, {seeds_counted(results)}; the same images and steps for every arm, beside "
+        f"an expert's own, which the table names; tested on {first.images} images of {comparison.task}, "
         f"asked for {asked}.{warning}"
     )
 

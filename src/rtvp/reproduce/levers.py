@@ -18,7 +18,7 @@ from rtvp.config import TrainConfig
 from rtvp.data.labelled import read_split_sets
 from rtvp.mmio.zero_shot import SCENE
 from rtvp.reproduce.arms import LEVER_ARMS
-from rtvp.reproduce.results import RunResult
+from rtvp.reproduce.results import RunResult, seeds_counted
 from rtvp.reproduce.runner import Runner
 from rtvp.reproduce.tables import ResultTable, spread
 from rtvp.reproduce.tasks import SPLIT_TASKS, Places, Task
@@ -104,6 +104,5 @@ def _cells(runs: Sequence[RunResult]) -> list[str]:
 
 
 def _note(results: Sequence[RunResult]) -> str:
-    first, seeds = results[0], len({run.seed for run in results})
-    counted = "1 seed" if seeds == 1 else f"mean ± standard deviation of {seeds} seeds"
+    first, counted = results[0], seeds_counted(results)
     return f"Budget {first.budget}, {counted}; {first.images} images of scenes that no run was trained on."

@@ -52,6 +52,17 @@ class RunResult(StrictModel):
     record: dict[str, Any]
 
 
+def seeds_counted(results: Iterable[RunResult]) -> str:
+    """Of how many runs the cells of a table are the mean, in words; arms may have different numbers."""
+    seeds: dict[str, set[int]] = {}
+    for result in results:
+        seeds.setdefault(result.arm, set()).add(result.seed)
+    fewest, most = min(map(len, seeds.values())), max(map(len, seeds.values()))
+    if most == 1:
+        return "1 seed"
+    return f"mean ± standard deviation of {most if fewest == most else f'{fewest} to {most}'} seeds"
+
+
 def write_result(folder: Path, result: RunResult) -> Path:
     """Write ``FOLDER/ITEM/BUDGET/TASK/ARM-SEED.json``."""
     name = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in result.arm)

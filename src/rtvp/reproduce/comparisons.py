@@ -106,9 +106,9 @@ def _how_measured(comparison: Comparison, asked: str, results: Sequence[RunResul
     first = results[0]
     warning = f" {_SMOKE}" if first.budget == "smoke" else ""
     return (
-        f"Here: budget {first.budget}, {seeds_counted(results)}; the same images and steps for every "
-        f"arm, beside an expert's own, which the table names; tested on {first.images} images of {comparison.task}, "
-        f"asked for {asked}.{warning}"
+        f"Here: budget {first.budget}, {seeds_counted(results)}; the same images and steps for every arm, "
+        "beside an expert's own, which the table names; "
+        f"tested on {first.images} images of {comparison.task}, asked for {asked}.{warning}"
     )
 
 

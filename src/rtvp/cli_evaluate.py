@@ -121,8 +121,8 @@ def evaluate_command(
     On a build of the benchmark (--benchmark), or on a COCO or LVIS file (--coco).
     """
     _check(benchmark, coco, images, weights, results)
-    if reference and (coco is None or images is None or tile is not None):
-        raise RtvpError("--reference goes with --coco and --images, and not with --tile")
+    if reference and (coco is None or results is not None or tile is not None):
+        raise RtvpError("--reference goes with --coco and --images, not with --results or --tile")
     if lvis and coco is None:
         raise RtvpError("--lvis goes with --coco: leave it out, or give the LVIS file")
     if results is not None and prompts is not Prompts.own:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -23,8 +24,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
 
 import rtvp
 from rtvp.data.images import read_image
@@ -34,29 +36,27 @@ from rtvp.export.verify import Comparison
 from rtvp.measure import RtvpNamed
 from rtvp.mmio.schema import ImageRecord
 from rtvp.mmio.sources import source_table
+from rtvp.models.network import Network
 from rtvp.models.weights import find_checkpoint
 from rtvp.terminal import make_progress
-from rtvp.types import DetectorOutput, Prompt
+from rtvp.types import Floats, Predictions, Prompt
 
 FILES: dict[str, tuple[Format, str]] = {"onnx": ("onnx", ".onnx"), "openvino": ("openvino", ".xml")}
 
 
-class Timed(nn.Module):
-    """A network, and the seconds of each of its runs; in PyTorch perhaps in bfloat16."""
+class Timed:
+    """A network, and the seconds of each of its runs."""
 
-    def __init__(self, network: nn.Module, half: bool = False) -> None:
-        super().__init__()
-        self.network = network
-        self.in_half = half
+    def __init__(self, network: Network) -> None:
+        self.network, self.device = network, network.device
         self.seconds: list[float] = []
 
-    def forward(self, images: Tensor, text: Tensor) -> DetectorOutput:
+    def __call__(self, images: NDArray[np.uint8], text: Floats) -> Predictions:
         """As the network."""
         start = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.in_half):
-            output: DetectorOutput = self.network(images, text)
+        found = self.network(images, text)
         self.seconds.append(time.perf_counter() - start)
-        return output
+        return found
 
 
 class Candidate:
@@ -91,6 +91,7 @@ def main() -> None:
     """Export, compare, print a line a file, write JSON."""
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
+    os.environ["OMP_NUM_THREADS"] = str(arguments.threads)  # the other runtimes'
     checkpoint = find_checkpoint(arguments.weights)
     names = arguments.sets.split(",") if arguments.sets else _available(arguments.data)
     model = rtvp.load(checkpoint, size=arguments.size)
@@ -205,7 +206,7 @@ def _compare(
 ) -> None:
     prompts = _prompts(own)
     checkpoint = RtvpNamed(reference, model.text_encoder, model.size, cache=model.cache)
-    timed = {name: Timed(other.network, other.half) for name, other in others.items()}
+    timed = {name: Timed(other.network) for name, other in others.items()}
     exported = {name: RtvpNamed(timed[name], others[name].text_encoder, model.size) for name in others}
     first = read_image(own.images[0].path)
     for detector in chain([checkpoint], exported.values()):

@@ -9,12 +9,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import rtvp
 from rtvp.data.synthetic import DEFECT_NAMES, SyntheticSample, generate
 from rtvp.evaluate.threshold import MATCH_IOU
-from rtvp.losses.boxes import pairwise_iou
+from rtvp.models.postprocess import pairwise_iou
 
 FIRST_SEED = 2**32  # training draws seeds below 2**31
 MORE_NAMES = 10  # that a picture need not show
@@ -56,8 +55,8 @@ def _count(
         names = [defect.name for defect in sample.defects]
         wanted = prompts or sorted({*names, *DEFECT_NAMES[:MORE_NAMES]})
         result = detector.detect(sample.image, wanted, threshold=threshold)
-        truth = torch.tensor([defect.box_xyxy for defect in sample.defects])
-        hit = (pairwise_iou(truth, torch.from_numpy(result.boxes_xyxy)) >= MATCH_IOU).numpy()
+        truth = np.array([defect.box_xyxy for defect in sample.defects], np.float32).reshape(-1, 4)
+        hit = pairwise_iou(truth, result.boxes_xyxy) >= MATCH_IOU
         right = np.array([[label == name for label in result.labels] for name in names], dtype=bool)
         boxed += int(hit.any(axis=1).sum())
         named += int((hit & right.reshape(hit.shape)).any(axis=1).sum())

@@ -109,7 +109,8 @@ def _measure(arguments: argparse.Namespace, picture: Path) -> dict[str, Any]:
     Image.fromarray(generate(0, arguments.size, arguments.size, good=False).image).save(picture)
     detector = rtvp.load(arguments.weights or None, size=arguments.size)
     prompts = list(DEFECT_NAMES[: arguments.prompts])
-    network = detector.network
+    network: Any = detector.network
+    network = network.module
     parameters = {
         part: sum(p.numel() for name in names for p in _module(network, name).parameters())
         for part, names in PARTS.items()

@@ -22,13 +22,12 @@ from time import perf_counter
 
 import cv2
 import numpy as np
-import torch
 from scipy.optimize import minimize
 
 import rtvp
 from rtvp.data.images import read_image
 from rtvp.data.labelled import LabelledSet, read_sources
-from rtvp.losses.boxes import pairwise_iou
+from rtvp.models.postprocess import pairwise_iou
 from rtvp.models.weights import KNOWN_WEIGHTS, find, weights_home
 from rtvp.predict.masks import BoolArray, View, decode_mask, make_masks, pixel_window
 from rtvp.predict.sam_masks import SamMasks
@@ -114,7 +113,7 @@ def labelled_images(model: rtvp.Detector, own: LabelledSet, images: int) -> Iter
             labels = [(a.box_xyxy, a.mask) for a in record.annotations if a.mask is not None][:BOXES_AN_IMAGE]
             truths = [decode_mask(mask, record.width, record.height) for _, mask in labels]
             boxes = np.array([box for box, _ in labels], np.float32)
-            overlaps = pairwise_iou(torch.from_numpy(boxes), torch.from_numpy(result.boxes_xyxy)).numpy()
+            overlaps = pairwise_iou(boxes, result.boxes_xyxy)
             hits = overlaps >= MATCH_IOU
             matched = np.flatnonzero(hits.any(axis=1))
             best = result.boxes_xyxy[hits[matched].argmax(axis=1)] if len(matched) else boxes[:0]

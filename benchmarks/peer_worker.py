@@ -14,8 +14,9 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,30 +56,36 @@ def rtvp_by(runtime: str) -> Callable[[Task], Ready]:
 
 def rtvp_mobile_sam(task: Task) -> Ready:
     """The paper's encoder; random weights."""
+    import torch
+
     from rtvp.config import DetectorConfig
     from rtvp.models.build import build_detector
     from rtvp.models.fold import fold_batch_norms
     from rtvp.models.text_encoder import make_text_encoder
+    from rtvp.models.torch_network import TorchNetwork
     from rtvp.predict import Detector
 
     config = DetectorConfig.model_validate({"image_encoder": {"name": "mobile_sam"}})
-    network = build_detector(config).eval()
-    fold_batch_norms(network)
+    module = build_detector(config).eval()
+    fold_batch_norms(module)
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = TorchNetwork(module)
     detector = Detector(network, config, make_text_encoder(config.text_encoder), size=task.side)
     return _ready_rtvp(detector, task)
 
 
 def _ready_rtvp(detector: Any, task: Task) -> Ready:
-    import torch
+    import numpy as np
 
     prompts = list(WORDS[: task.prompts])
-    images = torch.rand(1, 3, task.side, task.side) * 255
-    images = images.contiguous(memory_format=torch.channels_last)
-    text = torch.nn.functional.normalize(torch.randn(task.prompts, detector.config.text_width), dim=-1)
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (1, 3, task.side, task.side), np.uint8)
+    text = random.standard_normal((task.prompts, detector.config.text_width)).astype(np.float32)
+    text /= np.linalg.norm(text, axis=1, keepdims=True)
     return Ready(
         lambda: detector.detect(task.picture, prompts),
-        lambda: detector.forward(images, text),
-        detector.network,
+        lambda: detector.network(images, text),
+        getattr(detector.network, "module", None),
     )
 
 
@@ -272,19 +279,19 @@ CONTESTANTS: dict[str, Callable[[Task], Ready]] = {
     "YOLO-World-S, training step": ultralytics_training,
 }
 
+WITHOUT_TORCH = ("rtvp, onnx", "rtvp, openvino", "rtvp, openvino bf16")
+
 
 def main() -> None:
     """Build, detect once, then answer until told to end."""
     name, picture, side, prompts, threads, folder = sys.argv[1:]
-    import torch
-
-    torch.set_num_threads(int(threads))
-    torch.manual_seed(0)
     task = Task(picture, int(side), int(prompts), int(threads), Path(folder))
-    with nullcontext() if "training" in name else torch.inference_mode():
+    with nullcontext() if name in WITHOUT_TORCH else _torch(task.threads, "training" not in name):
         ready = CONTESTANTS[name](task)
         (ready.whole or ready.network)()
-        facts = {"torch": torch.__version__, "whole": ready.whole is not None}
+        facts: dict[str, Any] = {"whole": ready.whole is not None}
+        if name not in WITHOUT_TORCH:
+            facts["torch"] = version("torch")
         _answer(facts | ({} if ready.module is None else _size(ready)))
         ways = {"whole": ready.whole, "network": ready.network}
         for line in sys.stdin:
@@ -295,15 +302,33 @@ def main() -> None:
             assert way is not None
             way()
             _answer({"seconds": time.perf_counter() - start})
-    _answer({"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024})
+    _answer({"peak_mib": _peak_mib()})
+
+
+@contextmanager
+def _torch(threads: int, inference: bool) -> Iterator[None]:
+    """PyTorch set up for the contestants that compute with it."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    with torch.inference_mode(inference):
+        yield
+
+
+def _peak_mib() -> float:
+    """The most memory that this very program held: on Linux `resource` begins with the parent's."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _size(ready: Ready) -> dict[str, float]:
     from torch.utils.flop_counter import FlopCounterMode
 
     parameters = sum(parameter.numel() for parameter in ready.module.parameters())
-    if not parameters:  # an exported file
-        return {}
     counted = {"parameters_million": parameters / 1e6}
     with suppress(Exception), FlopCounterMode(display=False) as counter:  # not every operation is known to it
         ready.network()

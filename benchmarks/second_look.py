@@ -18,18 +18,15 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 import rtvp
 from rtvp.data.labelled import read_sources
 from rtvp.evaluate import evaluate
-from rtvp.losses.boxes import pairwise_iou
 from rtvp.measure import NamedDetector, Prompting, RtvpNamed, make_prompts, measure
 from rtvp.mmio.splits import split_by_group
-from rtvp.models.postprocess import suppress, vote
-from rtvp.types import Detections, Prompt
+from rtvp.models.postprocess import pairwise_iou, suppress, vote
+from rtvp.types import Detections, Floats, Prompt
 
 ASKED: dict[str, Prompting] = {"names": "own", "defect": "generic"}
 FIGURES = ("AP", "AP50", "auroc", "false_per_good")
@@ -65,24 +62,24 @@ class TwoLooks:
 
 def _merged(first: Detections, second: Detections, scale: float) -> Detections:
     """``scale`` leads from px of the image to px of the first input."""
-    boxes = torch.cat([first.boxes_xyxy, second.boxes_xyxy])
-    scores, order = torch.cat([first.scores, second.scores]).sort(descending=True, stable=True)
-    boxes, labels = boxes[order], torch.cat([first.labels, second.labels])[order]
+    scores = np.concatenate([first.scores, second.scores])
+    order = np.argsort(-scores, kind="stable")
+    scores, boxes = scores[order], np.concatenate([first.boxes_xyxy, second.boxes_xyxy])[order]
+    labels = np.concatenate([first.labels, second.labels])[order]
     kept = suppress(boxes, labels, SAME_BOX)
-    side = (boxes[kept, 2:] - boxes[kept, :2]).clamp(min=0).prod(dim=1).sqrt() * scale
-    weight = ((side - UNSEEN) / (SEEN - UNSEEN)).clamp(0, 1)
+    side = np.sqrt(np.maximum(boxes[kept, 2:] - boxes[kept, :2], 0).prod(axis=1)) * scale
+    weight = ((side - UNSEEN) / (SEEN - UNSEEN)).clip(0, 1)
     one, other = (_seen(boxes[kept], labels[kept], each) for each in (first, second))
-    mean, order = ((one + weight * other) / (1 + weight)).sigmoid().sort(descending=True, stable=True)
-    return Detections(vote(boxes, scores, labels, kept)[order], mean, labels[kept][order])
+    mean = (1 / (1 + np.exp(-(one + weight * other) / (1 + weight)))).astype(np.float32)
+    order = np.argsort(-mean, kind="stable")
+    return Detections(vote(boxes, scores, labels, kept)[order], mean[order], labels[kept][order])
 
 
-def _seen(boxes: Tensor, labels: Tensor, found: Detections) -> Tensor:
+def _seen(boxes: Floats, labels: NDArray[np.int64], found: Detections) -> Floats:
     """[N] logit of the best box that one look found at each place, of the same label."""
-    best = torch.full((len(boxes),), LEAST)
-    if len(found.scores):
-        there = (pairwise_iou(boxes, found.boxes_xyxy) > SAME_BOX) & (labels[:, None] == found.labels)
-        best = (there * found.scores).amax(dim=1).clamp(LEAST, 1 - LEAST)
-    return best.logit()
+    there = (pairwise_iou(boxes, found.boxes_xyxy) > SAME_BOX) & (labels[:, None] == found.labels)
+    best = (there * found.scores).max(axis=1, initial=0).clip(LEAST, 1 - LEAST)
+    return np.asarray(np.log(best / (1 - best)), np.float32)
 
 
 def main() -> None:

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from rtvp.config import DetectorConfig
+from rtvp.models.torch_network import TorchNetwork
 from rtvp.predict import Detector
-from rtvp.types import DetectorOutput
+from rtvp.types import DetectorOutput, Floats
 
 STRIDE = 32
 SIZE = 256
@@ -57,9 +58,9 @@ class CountingTextEncoder:
     def __init__(self) -> None:
         self.calls: list[tuple[str, ...]] = []
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
+    def encode(self, texts: Sequence[str]) -> Floats:
         self.calls.append(tuple(texts))
-        return F.normalize(torch.ones(len(texts), self.width), dim=-1)
+        return np.full((len(texts), self.width), self.width**-0.5, np.float32)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -75,7 +76,8 @@ def _alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def colour_detector() -> Detector:
     """Finds red, green and blue squares, with a threshold of 0.5 and an input of 256 px."""
     config = DetectorConfig(text_width=CountingTextEncoder.width, input_size=SIZE)
-    return Detector(ColourNetwork(), config, CountingTextEncoder(), threshold=0.5, name="colours")
+    network = TorchNetwork(ColourNetwork())
+    return Detector(network, config, CountingTextEncoder(), threshold=0.5, name="colours")
 
 
 @pytest.fixture

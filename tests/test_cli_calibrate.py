@@ -16,6 +16,7 @@ from rtvp.cli import main
 from rtvp.config import DetectorConfig
 from rtvp.models.build import build_detector
 from rtvp.models.text_encoder import make_text_encoder
+from rtvp.models.torch_network import TorchNetwork
 from rtvp.predict import Calibration, Detector
 
 Run = Callable[..., int]
@@ -117,7 +118,8 @@ def test_thresholds_are_of_the_good_parts_that_were_compared_with(
 ) -> None:
     torch.manual_seed(0)
     config = DetectorConfig(channels=16, input_size=64)
-    small = Detector(build_detector(config), config, make_text_encoder("minilm"), digest="ab12")
+    network = TorchNetwork(build_detector(config))
+    small = Detector(network, config, make_text_encoder("minilm"), digest="ab12")
     monkeypatch.setattr("rtvp.predict.load", lambda weights, device, size, runtime=None: small)
     for folder, name in (("reference", "good/7*.png"), ("other", "good/6*.png")):
         Path(folder).mkdir()

@@ -20,6 +20,7 @@ from rtvp.errors import RtvpError
 from rtvp.mmio.schema import Annotation, ImageRecord
 from rtvp.models.build import build_detector
 from rtvp.models.text_encoder import make_text_encoder
+from rtvp.models.torch_network import TorchNetwork
 from rtvp.predict import Detector
 
 SQUARE = (128.0, 64.0, 192.0, 128.0)
@@ -90,7 +91,8 @@ def test_compared_with_good_parts(
 ) -> None:
     torch.manual_seed(0)
     config = DetectorConfig(channels=16, input_size=64)
-    small = Detector(build_detector(config), config, make_text_encoder("minilm"), digest="ab12")
+    network = TorchNetwork(build_detector(config))
+    small = Detector(network, config, make_text_encoder("minilm"), digest="ab12")
     monkeypatch.setattr("rtvp.predict.load", lambda weights, device, size: small)
     (tmp_path / "good").mkdir()
     for number in range(3):
@@ -119,7 +121,8 @@ def test_interrupted_it_goes_on_from_what_it_kept(
 ) -> None:
     command = ("--coco", coco, "--images", coco.parent, "--keep", tmp_path / "kept.jsonl", "--json")
     plain = run(*command[:4], "--json", tmp_path / "plain.json")
-    looked, forward = [], colour_detector.network.forward
+    module = colour_detector.network.module  # type: ignore[attr-defined]
+    looked, forward = [], module.forward
 
     def interrupted(images: Tensor, text: Tensor) -> Any:
         looked.append(len(images))
@@ -127,7 +130,7 @@ def test_interrupted_it_goes_on_from_what_it_kept(
             raise KeyboardInterrupt
         return forward(images, text)
 
-    monkeypatch.setattr(colour_detector.network, "forward", interrupted)
+    monkeypatch.setattr(module, "forward", interrupted)
     run(*command, tmp_path / "first.json", "--batch", 1)
     assert not (tmp_path / "first.json").exists()
     assert run(*command, tmp_path / "second.json", "--batch", 1) == plain

@@ -134,7 +134,7 @@ def test_one_step_teaches_all_but_the_frozen_encoders(small: dict[str, Any], mob
     drawn = next(pair for pair in map(batches.__getitem__, range(9)) if all(own.names for own in pair))
     collate = Collator(TextSettings(), samples.all_names, {}, {})
     batch = collate(0, drawn, collate.needed(drawn))
-    text = embed_prompts(batch.prompts, make_text_encoder(config.text_encoder))
+    text = torch.from_numpy(embed_prompts(batch.prompts, make_text_encoder(config.text_encoder)))
     assert text.shape == (len(batch.prompts), 512)
 
     terms = step(batch, text, 0)

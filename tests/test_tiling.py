@@ -5,19 +5,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from rtvp.data.images import fitting_scale
 from rtvp.errors import RtvpError
 from rtvp.measure import RtvpNamed
 from rtvp.predict import Detector
-from rtvp.tiling import WORTH_IT, Tiling, look_closer
-from rtvp.types import Detections, DetectorOutput, Prompt
+from rtvp.tiling import WORTH_IT, Batch, Tiling, look_closer
+from rtvp.types import Detections, Predictions, Prompt
 
 RED = (Prompt("red"),)
+
+
+def one_box(*box_xyxy: float) -> Detections:
+    return Detections(np.array([box_xyxy], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64))
 
 
 @settings(max_examples=100, deadline=None)
@@ -116,14 +118,14 @@ def test_what_is_measured_is_what_is_detected(colour_detector: Detector, large: 
     for image, own in zip((large, small), measured, strict=True):
         result = colour_detector.detect(image, RED, threshold=0.02, tile=tiling)
         above = own.scores > 0.02
-        torch.testing.assert_close(own.boxes_xyxy[above], torch.from_numpy(result.boxes_xyxy))
+        np.testing.assert_array_equal(own.boxes_xyxy[above], result.boxes_xyxy)
 
 
 def test_an_image_that_needs_no_tiles_is_looked_at_once(large: np.ndarray) -> None:
-    def never(_: Tensor) -> DetectorOutput:
+    def never(_: Batch) -> Predictions:
         raise AssertionError
 
-    whole = Detections(torch.ones(1, 4), torch.ones(1), torch.zeros(1, dtype=torch.int64))
+    whole = one_box(0, 0, 1, 1)
     assert look_closer(large[:200, :200], whole, never, 256, Tiling()) == (whole, 0, 0)
 
 
@@ -149,19 +151,11 @@ def test_the_time_for_tiles_goes_to_those_that_promise_most(
 def test_tiles_where_the_whole_shows_most_come_first(large: np.ndarray) -> None:
     seen: list[float] = []
 
-    def forward(pixels: Tensor) -> DetectorOutput:
+    def forward(pixels: Batch) -> Predictions:
         seen.append(float(pixels[0, 0].mean()))
-        return DetectorOutput(
-            torch.zeros(1, 0, 4),
-            torch.zeros(1, 0, 1),
-            torch.zeros(1, 0, 4, 2),
-            torch.zeros(0, 2),
-            torch.zeros(0),
-        )
+        return Predictions(np.zeros((1, 0, 4), np.float32), np.zeros((1, 0, 1), np.float32))
 
-    whole = Detections(
-        torch.tensor([[1100.0, 1100, 1200, 1200]]), torch.ones(1), torch.zeros(1, dtype=torch.int64)
-    )
+    whole = one_box(1100, 1100, 1200, 1200)
     large[1024:, 1024:] = 200
     closer = look_closer(large, whole, forward, 256, Tiling(1024, overlap=0.0, seconds=60))
     assert closer.looked_at == closer.planned == 4

@@ -231,9 +231,7 @@ def _asked(
     from rtvp.tiling import Tiling
 
     tiling = Tiling.of(tile)
-    named = RtvpNamed(
-        model.network, model.text_encoder, model.size, model.device, model.name, model.cache, tiling
-    )
+    named = RtvpNamed(model.network, model.text_encoder, model.size, model.name, model.cache, tiling)
     if keep is None:
         yield _How(model, named, prompts, batch, tile)
     else:

@@ -130,8 +130,7 @@ def _embedder() -> Embedder:
     """The embedded text encoder, as the builder wants it; loaded when the first name has to be judged."""
     from rtvp.models.text_encoder import make_text_encoder
 
-    encoder = make_text_encoder("minilm")
-    return lambda texts: encoder.encode(texts).numpy()
+    return make_text_encoder("minilm").encode
 
 
 def _image_text(clip: str | None) -> ImageTextScorer | None:

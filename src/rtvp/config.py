@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rtvp.errors import RtvpError
 
+DEFAULT_THRESHOLD = 0.25  # score, of a detector that names none
+
 
 class StrictModel(BaseModel):
     """Base of all schemas: no unknown keys, no silent conversion, immutable."""

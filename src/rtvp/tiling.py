@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from rtvp.data.images import Picture, RGBArray, fitting_scale, letterbox, run_by_shape, to_batch
+from rtvp.data.images import Picture, Pixels, RGBArray, fitting_scale, letterbox, run_by_shape
 from rtvp.errors import RtvpError
 from rtvp.models.postprocess import postprocess
 from rtvp.models.tile_merge import merge_tiles
-from rtvp.types import Detections, DetectorOutput, Letterbox
+from rtvp.types import Detections, Letterbox, Predictions
+
+Batch: TypeAlias = NDArray[np.uint8]  # [B, 3, H, W] RGB
 
 AUTO_SCALE = 0.5  # of automatic tiles: a defect of 20 px is 10 px in the input
 WORTH_IT = 1.5  # an automatic tile is seen at least this much larger than the whole, or there is none
@@ -123,10 +125,9 @@ class Closer(NamedTuple):
 def look_closer(
     image: Picture,
     whole: Detections,
-    forward: Callable[[Tensor], DetectorOutput],
+    forward: Callable[[Batch], Predictions],
     size: int,
     tiling: Tiling,
-    device: torch.device | str = "cpu",
     batch: int = 1,
 ) -> Closer:
     """Detect in the tiles of an image and merge what they show with what the whole did.
@@ -134,10 +135,9 @@ def look_closer(
     Args:
         image: [H, W, 3] uint8 RGB; of one on disk a batch of tiles is in memory.
         whole: what was found in the image as a whole, px of the image.
-        forward: images [B, 3, h, w] to the network's output.
+        forward: images [B, 3, h, w] to what the network says of them.
         size: side of the network input of a square, px; a tile is looked at as an image of its own.
         tiling: how the image is cut.
-        device: of the network.
         batch: tiles that go through the network together.
     """
     height, width = image.shape[:2]
@@ -150,25 +150,23 @@ def look_closer(
     remaining = iter(in_order)
     while time.monotonic() < end and (chunk := list(islice(remaining, batch))):
         tiles = [image[top:bottom, left:right] for left, top, right, bottom in chunk]
-        found = look(tiles, forward, size, device, SCORE_FLOOR, PER_TILE)
+        found = look(tiles, forward, size, SCORE_FLOOR, PER_TILE)
         parts += [_shifted(own, *window[:2]) for own, window in zip(found, chunk, strict=True)]
-    seen = torch.tensor(in_order[: len(parts)])
+    seen = np.array(in_order[: len(parts)], np.int64).reshape(-1, 4)
     return Closer(merge_tiles(whole, parts, seen, (height, width)), len(parts), len(windows))
 
 
 def _promise(whole: Detections, window: tuple[int, int, int, int]) -> float:
     """The less, the sooner a tile is looked at: minus the best score of what the whole shows in it."""
     centres = (whole.boxes_xyxy[:, :2] + whole.boxes_xyxy[:, 2:]) / 2
-    edges = torch.tensor(window)
-    inside = ((centres >= edges[:2]) & (centres <= edges[2:])).all(dim=1)
-    return -float(whole.scores[inside].amax()) if inside.any() else 0.0
+    inside = ((centres >= window[:2]) & (centres <= window[2:])).all(axis=1)
+    return -float(whole.scores[inside].max(initial=0.0))
 
 
 def look(
     images: Sequence[RGBArray],
-    forward: Callable[[Tensor], DetectorOutput],
+    forward: Callable[[Batch], Predictions],
     size: int,
-    device: torch.device | str,
     score_floor: float,
     max_detections: int = 300,
 ) -> list[Detections]:
@@ -176,21 +174,19 @@ def look(
 
     Args:
         images: [H, W, 3] uint8 RGB each, all in memory at once.
-        forward: images [B, 3, h, w] to the network's output.
+        forward: images [B, 3, h, w] to what the network says of them.
         size: side of the network input of a square, px.
-        device: of the network.
         score_floor: what lies at or below it is dropped.
         max_detections: at most this many an image.
     """
 
-    def run(placed: list[tuple[Tensor, Letterbox]]) -> list[Detections]:
+    def run(placed: list[tuple[Pixels, Letterbox]]) -> list[Detections]:
         inputs, placements = zip(*placed, strict=True)
-        output = forward(to_batch(inputs, device))
-        return postprocess(output, placements, score_floor, max_detections=max_detections)
+        return postprocess(forward(np.stack(inputs)), placements, score_floor, max_detections=max_detections)
 
     return run_by_shape([letterbox(image, size) for image in images], itemgetter(0), run)
 
 
 def _shifted(found: Detections, left: int, top: int) -> Detections:
-    offset = torch.tensor([left, top, left, top], dtype=torch.float32)
+    offset = np.array([left, top, left, top], np.float32)
     return Detections(found.boxes_xyxy + offset, found.scores, found.labels)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # what reads exported models alone never loads torch
+    from torch import Tensor
+
+Floats: TypeAlias = NDArray[np.float32]
 
 
 class Prompt(NamedTuple):
@@ -43,14 +49,35 @@ class Detections:
         labels: [N] int64, index into the prompts.
     """
 
-    boxes_xyxy: Tensor
-    scores: Tensor
-    labels: Tensor
+    boxes_xyxy: Floats
+    scores: Floats
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What a network says of a batch, as results are made of it, whatever runs the network.
+
+    All are float32 arrays; A is the number of anchor points, K the number of prompts.
+
+    Attributes:
+        boxes_xyxy: [B, A, 4], pixels of the network input.
+        logits: [B, A, K] contrastive logits; their sigmoid is the score, unless presence has a say.
+        prompt_scores: per level [B, 1, H/s, W/s]: the uncertainty score of Eq. 4 in [0, 1].
+        prompt_masks: per level [B, 1, H/s, W/s]: 1 where the sparse sampling of Eq. 6 kept the cell.
+        presence_logits: [B, K]: the image shows the prompt somewhere; None from a model that does not tell.
+    """
+
+    boxes_xyxy: Floats
+    logits: Floats
+    prompt_scores: tuple[Floats, ...] = ()
+    prompt_masks: tuple[Floats, ...] = ()
+    presence_logits: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorOutput:
-    """What the detector says of a batch, before any post-processing.
+    """What the detector says of a batch, as training and figures read it.
 
     A is the number of anchor points (cells of all head levels, finest level first), K the number of prompts.
 
@@ -76,6 +103,16 @@ class DetectorOutput:
     prompt_masks: tuple[Tensor, ...] = ()
     prompts: tuple[Tensor, ...] = ()
     presence_logits: Tensor | None = None
+
+    def predictions(self) -> Predictions:
+        """What results are made of, without gradient and in the CPU's memory."""
+        return Predictions(
+            _array(self.boxes_xyxy),
+            _array(self.logits),
+            tuple(map(_array, self.prompt_scores)),
+            tuple(map(_array, self.prompt_masks)),
+            None if self.presence_logits is None else _array(self.presence_logits),
+        )
 
 
 class Target(NamedTuple):
@@ -112,3 +149,7 @@ class Batch(NamedTuple):
     annotated: Tensor
     names: tuple[str, ...]
     features: tuple[Tensor, ...] | None = None
+
+
+def _array(tensor: Tensor) -> Floats:
+    return tensor.detach().float().cpu().numpy()

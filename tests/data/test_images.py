@@ -12,7 +12,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -25,7 +24,6 @@ from rtvp.data.images import (
     letterbox,
     read_image,
     run_by_shape,
-    to_batch,
     to_rgb,
 )
 from rtvp.errors import RtvpError
@@ -396,7 +394,7 @@ def test_a_damaged_picture_is_refused() -> None:
 
 
 def test_batches_are_of_one_shape() -> None:
-    wide, tall = torch.zeros(3, 32, 64), torch.zeros(3, 64, 32)
+    wide, tall = np.zeros((3, 32, 64), np.uint8), np.zeros((3, 64, 32), np.uint8)
     batches: list[str] = []
 
     def run(names: list[str]) -> list[str]:
@@ -413,17 +411,17 @@ def test_letterbox_places_at_the_top_left_and_pads() -> None:
     image = np.full((50, 100, 3), (10, 20, 30), dtype=np.uint8)
     pixels, placement = letterbox(image, 160)  # 226 x 113 px would be as many; 128 is the nearest multiple
     assert pixels.shape == (3, 128, 224)
-    assert pixels.dtype == torch.uint8
+    assert pixels.dtype == np.uint8
     assert (placement.width, placement.height, placement.scale) == (100, 50, 2.24)
     assert content_size(placement) == (224, 112)
-    assert (pixels[:, :112] == torch.tensor([10, 20, 30])[:, None, None]).all()
+    assert (pixels[:, :112] == np.array([10, 20, 30])[:, None, None]).all()
     assert (pixels[:, 112:] == PAD_VALUE).all()
 
 
 def test_letterbox_leaves_a_fitting_picture_alone() -> None:
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     square, placement = letterbox(image, 32)
-    np.testing.assert_array_equal(square.permute(1, 2, 0).numpy(), image)
+    np.testing.assert_array_equal(square.transpose(1, 2, 0), image)
     assert placement.scale == 1
 
 
@@ -432,7 +430,7 @@ def test_letterbox_averages_when_it_shrinks() -> None:
     image = np.zeros((64, 64, 3), dtype=np.uint8)
     image[:, ::2] = 255
     square, _ = letterbox(image, 32)
-    assert (square.float() - 127.5).abs().max() <= 1
+    assert np.abs(square - 127.5).max() <= 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (40_000, 20)])
@@ -480,26 +478,18 @@ def test_a_box_survives_the_letterbox(width: int, height: int, size: int, data: 
     image[y1:y2, x1:x2] = 255
     square, placement = letterbox(image, size)
     content_width, content_height = content_size(placement)
-    inside = square[0, :content_height, :content_width].float() / 255
+    inside = square[0, :content_height, :content_width] / 255
     # Columns and rows by their share of white, so that a border half inside a pixel counts half.
-    columns, rows = inside.amax(dim=0), inside.amax(dim=1)
+    columns, rows = inside.max(axis=0), inside.max(axis=1)
     found = []
     for profile in (columns, rows):
-        white = (profile > 0.5).nonzero().flatten()
+        white = np.flatnonzero(profile > 0.5)
         found.append((int(white[0]) / placement.scale, (int(white[-1]) + 1) / placement.scale))
     tolerance = 1 + 1 / placement.scale
     assert abs(found[0][0] - x1) <= tolerance
     assert abs(found[0][1] - x2) <= tolerance
     assert abs(found[1][0] - y1) <= tolerance
     assert abs(found[1][1] - y2) <= tolerance
-
-
-def test_batch_is_float() -> None:
-    squares = [torch.full((3, 32, 32), value, dtype=torch.uint8) for value in (0, 255)]
-    batch = to_batch(squares)
-    assert batch.shape == (2, 3, 32, 32)
-    assert batch.dtype == torch.float32
-    assert batch[1].unique().tolist() == [255.0]
 
 
 # ---- finding

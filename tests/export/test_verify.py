@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-import torch
 
 from rtvp.data.labelled import LabelledSet
 from rtvp.evaluate.outcome import Outcome
@@ -13,9 +13,9 @@ from rtvp.types import Detections
 
 def detections(*rows: tuple[float, int, float]) -> Detections:
     """Rows of score, label and left edge: boxes of 10 x 10 px."""
-    edges = torch.tensor([[left, 0.0, left + 10, 10.0] for _, _, left in rows]).reshape(-1, 4)
-    scores = torch.tensor([score for score, _, _ in rows])
-    return Detections(edges, scores, torch.tensor([label for _, label, _ in rows], dtype=torch.int64))
+    edges = np.array([[left, 0.0, left + 10, 10.0] for _, _, left in rows], np.float32).reshape(-1, 4)
+    scores = np.array([score for score, _, _ in rows], np.float32)
+    return Detections(edges, scores, np.array([label for _, label, _ in rows], np.int64))
 
 
 def test_what_is_equal_is_the_same() -> None:

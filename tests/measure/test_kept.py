@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from rtvp.errors import RtvpError
@@ -30,9 +29,9 @@ class Counting:
         self.asked.append(len(images))
         return [
             Detections(
-                torch.tensor([[0.1, 1 / 3, 2.0, float(image[0, 0, 0])]]),
-                torch.tensor([0.7 / len(prompts)]),
-                torch.tensor([len(prompts) - 1]),
+                np.array([[0.1, 1 / 3, 2.0, float(image[0, 0, 0])]], np.float32),
+                np.array([0.7 / len(prompts)], np.float32),
+                np.array([len(prompts) - 1]),
             )
             for image in images
         ]
@@ -40,9 +39,9 @@ class Counting:
 
 def same(one: Sequence[Detections], other: Sequence[Detections]) -> bool:
     return len(one) == len(other) and all(
-        torch.equal(a.boxes_xyxy, b.boxes_xyxy)
-        and torch.equal(a.scores, b.scores)
-        and torch.equal(a.labels, b.labels)
+        np.array_equal(a.boxes_xyxy, b.boxes_xyxy)
+        and np.array_equal(a.scores, b.scores)
+        and np.array_equal(a.labels, b.labels)
         for a, b in zip(one, other, strict=True)
     )
 
@@ -56,7 +55,7 @@ def test_what_is_looked_up_is_what_was_found_to_the_last_digit(tmp_path: Path) -
     with KeptDetections(again, tmp_path / "new" / "kept.jsonl", SETTINGS) as kept:
         found = kept.detect([B, A], NAMES)
     assert again.asked == []
-    assert same(found, expected[::-1]) and found[0].labels.dtype == torch.int64
+    assert same(found, expected[::-1]) and found[0].labels.dtype == np.int64
 
 
 def test_only_what_is_not_known_is_asked(tmp_path: Path) -> None:
@@ -80,8 +79,8 @@ def test_nothing_found_is_kept_too(tmp_path: Path) -> None:
     class Silent(Counting):
         def detect(self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[Prompt]) -> list[Detections]:
             self.asked.append(len(images))
-            none = torch.zeros(0)
-            return [Detections(none.view(0, 4), none, none.long()) for _ in images]
+            none = np.zeros(0, np.float32)
+            return [Detections(none.reshape(0, 4), none, none.astype(np.int64)) for _ in images]
 
     detector = Silent()
     with KeptDetections(detector, tmp_path / "kept.jsonl", SETTINGS) as kept:

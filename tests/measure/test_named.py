@@ -35,7 +35,7 @@ class ColourExpert(nn.Module):
 
 @pytest.fixture
 def closed(colour_detector: Detector) -> ClosedNamed:
-    expert = ColourExpert(colour_detector.network)
+    expert = ColourExpert(colour_detector.network.module)
     return ClosedNamed(expert, ("red", "green", "blue"), colour_detector.size)  # type: ignore[arg-type]
 
 
@@ -58,8 +58,8 @@ def test_it_finds_what_predict_finds(
 ) -> None:
     (found,) = named.detect([red_square], RED_GREEN)
     result = colour_detector.detect(red_square, RED_GREEN, threshold=SCORE_FLOOR)
-    assert np.array_equal(found.boxes_xyxy.numpy(), result.boxes_xyxy)
-    assert np.array_equal(found.scores.numpy(), result.scores)
+    assert np.array_equal(found.boxes_xyxy, result.boxes_xyxy)
+    assert np.array_equal(found.scores, result.scores)
 
 
 def test_prompts_are_embedded_when_they_change(named: RtvpNamed, colour_detector: Detector) -> None:
@@ -80,7 +80,7 @@ def test_the_expert_finds_nothing_of_names_that_it_does_not_know(
     closed: ClosedNamed, red_square: np.ndarray
 ) -> None:
     (found,) = closed.detect([red_square], [Prompt("dent")])
-    assert found.boxes_xyxy.shape == (0, 4) and found.labels.dtype == torch.int64
+    assert found.boxes_xyxy.shape == (0, 4) and found.labels.dtype == np.int64
 
 
 def test_both_are_named_detectors(named: RtvpNamed, closed: ClosedNamed) -> None:

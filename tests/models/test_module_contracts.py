@@ -27,7 +27,6 @@ from rtvp.models.layers import Bottleneck, ConvBlock, SeparableConvBlock
 from rtvp.models.masked_feature_reconstruction import FeatureDecoder, PyramidDecoder
 from rtvp.models.neck import PathAggregationNeck, TextGuidedBlock
 from rtvp.models.presence import PresenceHead
-from rtvp.models.runtimes import ExportedNetwork
 from rtvp.models.segment_anything.mask_decoder import MLP, MaskDecoder
 from rtvp.models.segment_anything.prompt_encoder import PositionEncoding, PromptEncoder
 from rtvp.models.segment_anything.segmenter import BoxSegmenter
@@ -130,7 +129,7 @@ SEGMENT_ANYTHING |= {TwoWayTransformer, TwoWayBlock, Attention, TokenMLP}
 # With their image encoders, in test_detector and test_expert; against the reference, in test_segmenter;
 # against the detector, in tests/export/test_graph; what has no weights that learn, in test_presence and
 # test_good_parts.
-TESTED_ELSEWHERE = {RTVPDetector, Expert, ExportedNetwork, PresenceHead, GoodParts, ComparingDetector}
+TESTED_ELSEWHERE = {RTVPDetector, Expert, PresenceHead, GoodParts, ComparingDetector}
 TESTED_ELSEWHERE |= SEGMENT_ANYTHING
 
 ALL = pytest.mark.parametrize("module_type", CASES, ids=lambda module_type: module_type.__name__)

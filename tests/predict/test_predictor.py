@@ -16,6 +16,7 @@ from rtvp.errors import RtvpError
 from rtvp.models.build import build_detector, save_detector
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.text_encoder import make_text_encoder
+from rtvp.models.torch_network import TorchNetwork
 from rtvp.predict import Detector, ImageProblem, Result
 from rtvp.types import Prompt
 
@@ -289,7 +290,8 @@ def test_missing_checkpoint(tmp_path: Path) -> None:
 def small() -> Detector:
     torch.manual_seed(0)
     config = DetectorConfig(channels=16, input_size=96, presence=True)
-    return Detector(build_detector(config), config, make_text_encoder("minilm"), name="small", digest="ab12")
+    network = TorchNetwork(build_detector(config))
+    return Detector(network, config, make_text_encoder("minilm"), name="small", digest="ab12")
 
 
 def noise(seed: int) -> np.ndarray:
@@ -310,7 +312,7 @@ def test_beside_good_parts_a_difference_counts_more(small: Detector, tmp_path: P
     assert gain(defective) > 0 > gain(noise(10))
     assert compared.digest.startswith("ab12, compared with ") and small.digest == "ab12"
     assert compared.settings((), None) != small.settings((), None)
-    assert isinstance(small.network, RTVPDetector)
+    assert isinstance(small.network, TorchNetwork) and isinstance(small.network.module, RTVPDetector)
 
 
 def test_of_many_good_parts_some_are_taken(small: Detector) -> None:

@@ -17,6 +17,7 @@ from rtvp.errors import RtvpError
 from rtvp.models import weights
 from rtvp.models.image_encoder import TinyViT
 from rtvp.models.segment_anything import BoxSegmenter
+from rtvp.models.torch_network import TorchNetwork
 from rtvp.predict import Detector
 from rtvp.predict.masks import Embedded, View, Window, make_masks
 from rtvp.predict.sam_masks import SamMasks, best_points, embeddings
@@ -155,17 +156,16 @@ def test_only_a_frozen_mobile_sam_encoder_is_listened_to() -> None:
     images = torch.rand(2, 3, 64, 96) * 255
     frozen = nn.Module()
     frozen.image_encoder = TinyViT().freeze()
-    with embeddings(frozen) as seen:
+    with embeddings(TorchNetwork(frozen)) as seen:
         (expected,) = frozen.image_encoder(images)
     frozen.image_encoder(images)  # nobody listens any more
     assert len(seen) == 1
     torch.testing.assert_close(seen[0], expected)
-    for other in (None, nn.Conv2d(3, 4, 1)):
-        with embeddings(other) as seen:
-            pass
-        assert seen == []
+    with embeddings(TorchNetwork(nn.Conv2d(3, 4, 1))) as seen:
+        pass
+    assert seen == []
     frozen.image_encoder = TinyViT()
-    with embeddings(frozen) as seen:
+    with embeddings(TorchNetwork(frozen)) as seen:
         frozen.image_encoder(images)
     assert seen == []
 
@@ -179,7 +179,7 @@ def test_a_detector_with_the_same_encoder_runs_it_once(
     own: bool,
 ) -> None:
     encoder = sam._encoder if own else nn.Identity()
-    colour_detector.network = NetworkWith(colour_detector.network, encoder)
+    colour_detector.network = TorchNetwork(NetworkWith(colour_detector.network.module, encoder))
     embedded: list[int] = []
     embed = SamMasks.embed
     monkeypatch.setattr(SamMasks, "embed", lambda *given: embedded.append(1) or embed(*given))

@@ -10,13 +10,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from rtvp.config import DetectorConfig
 from rtvp.data.labelled import LabelledSet
 from rtvp.mmio.schema import Annotation, ImageRecord
 from rtvp.models.build import build_detector
+from rtvp.models.torch_network import TorchNetwork
 from rtvp.predict import Detector
+from rtvp.types import Floats
 
 COLOURS = {"red": (220, 30, 30), "blue": (30, 30, 220), "green": (30, 200, 30)}
 SIZE = 96
@@ -29,9 +31,9 @@ class HashTextEncoder:
     version = "1"
     width = 8
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
+    def encode(self, texts: Sequence[str]) -> Floats:
         rows = [np.random.default_rng(zlib.crc32(text.encode())).normal(size=self.width) for text in texts]
-        return F.normalize(torch.tensor(np.array(rows), dtype=torch.float32), dim=-1)
+        return np.array([row / np.linalg.norm(row) for row in rows], np.float32).reshape(-1, self.width)
 
 
 def small_rtvp(**changes: object) -> Detector:
@@ -54,7 +56,7 @@ def small_rtvp(**changes: object) -> Detector:
         network(
             torch.rand(4, 3, SIZE, SIZE) * 255, F.normalize(torch.randn(2, HashTextEncoder.width), dim=-1)
         )
-    return Detector(network, config, HashTextEncoder(), threshold=0.0, name="small")
+    return Detector(TorchNetwork(network), config, HashTextEncoder(), threshold=0.0, name="small")
 
 
 def squares(

@@ -23,7 +23,7 @@ from rtvp.types import Detections, Letterbox, Prompt
 
 pytest.importorskip("matplotlib", reason="plots need matplotlib: pip install 'rtvp[mmio]'")
 
-EMPTY = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+EMPTY = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
 
 
 class FixedDetector:
@@ -36,8 +36,8 @@ class FixedDetector:
 
     def detect(self, images: Sequence[np.ndarray], prompts: Sequence[Prompt]) -> list[Detections]:
         self.asked.append([prompt.name for prompt in prompts])
-        boxes = torch.tensor([[5.0, 5, 40, 40], [50.0, 0, 70, 30]])
-        return [Detections(boxes, torch.tensor([0.9, 0.2]), torch.tensor([0, 0])) for _ in images]
+        boxes = np.array([[5, 5, 40, 40], [50, 0, 70, 30]], np.float32)
+        return [Detections(boxes, np.array([0.9, 0.2], np.float32), np.array([0, 0])) for _ in images]
 
 
 @pytest.fixture(scope="module")

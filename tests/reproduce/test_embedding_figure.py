@@ -111,7 +111,8 @@ def look_at_colours(_: Detector, image: np.ndarray, prompts: Sequence[Prompt], *
         if len(y):
             boxes.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
             labels.append(index)
-    found = Detections(torch.tensor(boxes).float(), torch.full((len(boxes),), 0.9), torch.tensor(labels))
+    scores = np.full(len(boxes), 0.9, np.float32)
+    found = Detections(np.array(boxes, np.float32), scores, np.array(labels))
     levels = tuple(F.avg_pool2d(feature, side, ceil_mode=True) for side in (1, 2, 4))
     return Look(Letterbox(120, 80, 1.0), levels, (), (), found)
 

@@ -30,8 +30,8 @@ class Recorder:
     def detect(self, images: Sequence[np.ndarray], prompts: Sequence[Prompt]) -> list[Detections]:
         self.images += images
         self.prompts += prompts
-        nothing = torch.zeros(0)
-        return [Detections(nothing.view(0, 4), nothing, nothing.long()) for _ in images]
+        nothing = np.zeros(0, np.float32)
+        return [Detections(nothing.reshape(0, 4), nothing, nothing.astype(np.int64)) for _ in images]
 
 
 @pytest.fixture

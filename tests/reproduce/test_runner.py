@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from run_results import RECORD
 
@@ -216,7 +215,7 @@ def test_a_measurement_that_was_interrupted_goes_on(budget: Budget, tmp_path: Pa
                 self.asked.append(-1)
                 raise KeyboardInterrupt
             self.asked.append(int(images[0][0, 0, 0]))
-            return [Detections(torch.tensor([BOX]), torch.tensor([0.9]), torch.tensor([0]))]
+            return [Detections(np.array([BOX], np.float32), np.array([0.9], np.float32), np.array([0]))]
 
     def measure(detector: NamedDetector, on_image: OnImage) -> list[Outcome]:
         bench = Bench().task.read_test(Places(), None).measure(detector, on_image)

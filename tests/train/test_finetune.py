@@ -17,7 +17,6 @@ import torch.nn.functional as F
 import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 import rtvp
 from rtvp.cli import main
@@ -27,6 +26,7 @@ from rtvp.errors import RtvpError
 from rtvp.evaluate import evaluate
 from rtvp.measure import RtvpNamed, make_prompts, measure
 from rtvp.models.build import build_detector, load_detector, save_detector
+from rtvp.models.torch_network import TorchNetwork
 from rtvp.train import finetune as finetuning
 from rtvp.train.finetune import RECIPE_FILE, Finetuned, FinetuneTask, finetune
 from rtvp.train.finetune_data import (
@@ -39,6 +39,7 @@ from rtvp.train.finetune_data import (
 )
 from rtvp.train.interpolate import interpolate
 from rtvp.train.optim import MovingAverage
+from rtvp.types import Floats
 
 SIZE, WIDTH = 64, 4
 CONFIG = DetectorConfig(channels=16, input_size=SIZE, distance_bins=4, text_width=WIDTH)
@@ -61,10 +62,10 @@ class HashedWords:
 
     name, version, width = "hashed", "1", WIDTH
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
+    def encode(self, texts: Sequence[str]) -> Floats:
         seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") for text in texts]
         rows = [torch.randn(WIDTH, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        return F.normalize(torch.stack(rows), dim=-1)
+        return F.normalize(torch.stack(rows), dim=-1).numpy()
 
 
 def write_coco(
@@ -374,7 +375,7 @@ def test_the_figures_are_those_of_the_checkpoints(
 ) -> None:
     kept = read(parts, recipe).measured
     for path, when in ((start, "before"), (finished.checkpoint, "after")):
-        named = RtvpNamed(load_detector(path)[0], HashedWords(), SIZE)
+        named = RtvpNamed(TorchNetwork(load_detector(path)[0]), HashedWords(), SIZE)
         for asked, prompting in (("names", "own"), ("defect", "generic")):
             outcomes = measure(named, [kept], make_prompts(prompting, ()))  # type: ignore[arg-type]
             (row,) = (row for row in finished.rows if row.is_new and row.asked == asked)
@@ -386,7 +387,8 @@ def test_the_checkpoint_goes_where_any_goes(finished: Finetuned, tune: Callable[
     _, config, metadata = load_detector(finished.checkpoint)
     assert config == CONFIG and metadata["trained_on"] == f"{OLD_SET}, parts"
     assert 0 <= float(metadata["threshold"]) <= 1
-    detected = rtvp.predict.Detector(load_detector(finished.checkpoint)[0], config, HashedWords())
+    network = TorchNetwork(load_detector(finished.checkpoint)[0])
+    detected = rtvp.predict.Detector(network, config, HashedWords())
     assert detected.detect(np.zeros((20, 30, 3), np.uint8), "blob").names == ("blob",)
 
 

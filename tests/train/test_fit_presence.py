@@ -14,7 +14,7 @@ from rtvp.evaluate.image_level import auroc
 from rtvp.mmio.schema import Annotation, ImageRecord
 from rtvp.models.presence import PresenceHead, presence_statistics
 from rtvp.train.fit_presence import _logistic_regression, fit_presence
-from rtvp.types import DetectorOutput
+from rtvp.types import DetectorOutput, Floats
 
 CELL, SIZE = 8, 64
 NAMES = ("blob", "defect")
@@ -38,8 +38,8 @@ class BrightDetector(nn.Module):
 class AnyEncoder:
     name, version, width = "any", "1", 2
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        return torch.eye(2)[[NAMES.index(text) for text in texts]]
+    def encode(self, texts: Sequence[str]) -> Floats:
+        return np.eye(2, dtype=np.float32)[[NAMES.index(text) for text in texts]]
 
 
 def write(path: Path, rng: np.random.Generator, defective: bool) -> ImageRecord:

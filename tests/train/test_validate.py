@@ -16,7 +16,7 @@ from rtvp.data.labelled import LabelledSet
 from rtvp.mmio.schema import Annotation, ImageRecord
 from rtvp.train.data import RunData
 from rtvp.train.validate import validate
-from rtvp.types import DetectorOutput
+from rtvp.types import DetectorOutput, Floats
 
 CELL, SIZE = 32, 128
 CHANNEL = {"red mark": 0, "green mark": 1}
@@ -27,8 +27,8 @@ class MarkEncoder:
 
     name, version, width = "marks", "1", 3
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        return F.one_hot(torch.tensor([CHANNEL[text] for text in texts]), 3).float()
+    def encode(self, texts: Sequence[str]) -> Floats:
+        return np.eye(3, dtype=np.float32)[[CHANNEL[text] for text in texts]]
 
 
 class MarkDetector(nn.Module):
@@ -109,8 +109,8 @@ def test_a_detector_that_is_right_reaches_one(records: list[ImageRecord]) -> Non
 
 def test_a_detector_that_sees_the_wrong_colour_reaches_nothing(records: list[ImageRecord]) -> None:
     class Swapped(MarkEncoder):
-        def encode(self, texts: Sequence[str]) -> Tensor:
-            return super().encode(texts).roll(1, dims=1)
+        def encode(self, texts: Sequence[str]) -> Floats:
+            return np.roll(super().encode(texts), 1, axis=1)
 
     figures, _ = run(run_data([labelled("marks", records, "red mark")]), Swapped())
     assert figures["validation"]["marks"]["AP50"] == 0

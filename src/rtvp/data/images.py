@@ -27,9 +27,7 @@ from typing import Any, TypeAlias, TypeVar
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from rtvp.data.raw_picture import RawPicture, open_raw
 from rtvp.depth import to_8_bits
@@ -40,6 +38,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 RGBArray: TypeAlias = npt.NDArray[np.uint8]
 Picture: TypeAlias = "RGBArray | RawPicture"  # [H, W, 3], in memory or on disk
+Pixels: TypeAlias = npt.NDArray[np.uint8]  # [3, H, W] RGB, of an input of the network
 ImageSource: TypeAlias = "str | os.PathLike[str] | npt.NDArray[Any] | Image.Image"
 
 # Pillow reads more, some of it through outside programs; these are what cameras and scanners write.
@@ -136,7 +135,7 @@ def picture_to_array(picture: Image.Image) -> RGBArray:
     return rgb
 
 
-def letterbox(image: Picture, size: int) -> tuple[Tensor, Letterbox]:
+def letterbox(image: Picture, size: int) -> tuple[Pixels, Letterbox]:
     """Scale to the pixels of a square of side ``size``, keep the aspect, pad the little that is left over.
 
     The input has the shape of the picture, as nearly as multiples of 32 px allow. In a square as long as
@@ -161,7 +160,7 @@ def letterbox(image: Picture, size: int) -> tuple[Tensor, Letterbox]:
     input_height, input_width = (-(-side // INPUT_STEP) * INPUT_STEP for side in (new_height, new_width))
     padded = np.full((input_height, input_width, 3), PAD_VALUE, dtype=np.uint8)
     padded[:new_height, :new_width] = content
-    return torch.from_numpy(padded).permute(2, 0, 1).contiguous(), placement
+    return np.ascontiguousarray(padded.transpose(2, 0, 1)), placement
 
 
 def resized(image: Picture, width: int, height: int) -> RGBArray:
@@ -193,13 +192,8 @@ def content_size(placement: Letterbox) -> tuple[int, int]:
     return max(1, width), max(1, height)
 
 
-def to_batch(images: Sequence[Tensor], device: torch.device | str = "cpu") -> Tensor:
-    """B images [3, H, W] uint8 of one size to [B, 3, H, W] float32 in 0..255 on ``device``."""
-    return torch.stack(list(images)).to(device).float()  # bytes cross to the device, a quarter of the floats
-
-
 def run_by_shape(
-    images: Sequence[S], pixels: Callable[[S], Tensor], run: Callable[[list[S]], Iterable[T]]
+    images: Sequence[S], pixels: Callable[[S], Pixels], run: Callable[[list[S]], Iterable[T]]
 ) -> list[T]:
     """Run images in batches of one shape each.
 
@@ -211,7 +205,7 @@ def run_by_shape(
     Returns:
         The results, in order of ``images``.
     """
-    by_shape: dict[torch.Size, list[int]] = {}
+    by_shape: dict[tuple[int, ...], list[int]] = {}
     for index, image in enumerate(images):
         by_shape.setdefault(pixels(image).shape, []).append(index)
     results: dict[int, T] = {}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
 from rtvp.config import DetectorConfig
@@ -26,8 +27,6 @@ from rtvp.types import Prompt
 
 Format: TypeAlias = Literal["onnx", "openvino"]
 SUFFIX_OF: dict[str, str] = {"onnx": ".onnx", "openvino": ".xml"}
-# Goes up whenever the same checkpoint would give another file: cached ones are made anew.
-EXPORT_VERSION = 1
 
 
 def export_checkpoint(
@@ -103,21 +102,15 @@ def export_checkpoint(
     return facts
 
 
-def cached_export(checkpoint: Path) -> Path:
-    """The checkpoint as float32 ``.onnx`` with text as an input; made when it is first asked for.
+def write_plain_export(checkpoint: Path, out: Path) -> None:
+    """Write a checkpoint as float32 ``.onnx`` with text as an input.
 
     Raises:
         RtvpError: as `export_checkpoint`.
     """
-    if not checkpoint.is_file():
-        load_detector(checkpoint)  # says so
-    name = f"{sha256_of(checkpoint)}-{EXPORT_VERSION}.onnx"
-    path = weights_home() / "exported" / name
-    if not path.is_file():
-        detector, _, facts = read_checkpoint(checkpoint)
-        with replacing(path) as temporary:
-            write_onnx(temporary, detector, facts)
-    return path
+    detector, _, facts = read_checkpoint(checkpoint)
+    with replacing(out) as temporary:
+        write_onnx(temporary, detector, facts)
 
 
 def read_checkpoint(path: Path) -> tuple[RTVPDetector, DetectorConfig, ExportFacts]:
@@ -152,7 +145,7 @@ def read_checkpoint(path: Path) -> tuple[RTVPDetector, DetectorConfig, ExportFac
 def embed(prompts: Sequence[Prompt], config: DetectorConfig) -> Tensor:
     """[K, D] float32 by the text encoder of ``config``."""
     cache = EmbeddingCache(weights_home() / "embeddings")
-    return embed_prompts(prompts, make_text_encoder(config.text_encoder), cache)
+    return torch.from_numpy(embed_prompts(prompts, make_text_encoder(config.text_encoder), cache))
 
 
 def _write_openvino(graph: Path, path: Path, facts: ExportFacts) -> None:

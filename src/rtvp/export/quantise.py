@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rtvp.data.images import letterbox, read_image, to_batch
+from rtvp.data.images import letterbox, read_image
 from rtvp.export.graph import import_onnx, write_facts
 from rtvp.models.exported import ExportFacts
 from rtvp.models.runtimes import import_onnxruntime
@@ -48,7 +48,7 @@ def calibration_inputs(
     for done, path in enumerate(images):
         on_image(done, len(images))
         pixels, _ = letterbox(read_image(path), facts.input_size)
-        inputs = {"images": to_batch([pixels]).numpy()}
+        inputs = {"images": pixels[None].astype(np.float32)}
         if not facts.vocabulary and text is not None:
             inputs["text"] = text.numpy()
         yield inputs

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from rtvp.data.images import read_image
@@ -16,13 +15,14 @@ from rtvp.errors import RtvpError
 from rtvp.evaluate import evaluate
 from rtvp.evaluate.outcome import Outcome
 from rtvp.export.checkpoint import read_checkpoint
-from rtvp.losses.boxes import pairwise_iou
 from rtvp.measure import NamedDetector, RtvpNamed, outcome_of
 from rtvp.mmio.schema import ImageRecord
 from rtvp.models.exported import Precision
+from rtvp.models.postprocess import pairwise_iou
 from rtvp.models.runtimes import encoder_of, open_exported
 from rtvp.models.text_encoder import make_text_encoder
-from rtvp.types import Detections, Prompt
+from rtvp.models.torch_network import TorchNetwork
+from rtvp.types import Detections, Floats, Prompt
 
 BEST = 20  # detections of an image that are compared, beside all over the threshold
 SAME_IOU, SAME_SCORE = 0.99, 1e-3
@@ -149,7 +149,7 @@ def compare_files(
     total = len(images.images) if isinstance(images, LabelledSet) else len(images)
     compare_images(
         comparison,
-        RtvpNamed(detector, make_text_encoder(config.text_encoder), facts.input_size),
+        RtvpNamed(TorchNetwork(detector), make_text_encoder(config.text_encoder), facts.input_size),
         RtvpNamed(network, encoder_of(facts), facts.input_size),
         images,
         prompts,
@@ -200,21 +200,21 @@ def pair_up(expected: Detections, found: Detections, threshold: float) -> list[P
     """
     count = max(min(BEST, len(expected.scores)), int((expected.scores > threshold).sum()))
     overlap = pairwise_iou(expected.boxes_xyxy[:count], found.boxes_xyxy)
-    overlap = overlap.masked_fill(expected.labels[:count, None] != found.labels[None, :], 0.0)
+    overlap[expected.labels[:count, None] != found.labels] = 0.0
     pairs = []
     for rank in range(count):
-        iou, other = overlap[rank].max(dim=0) if len(found.scores) else (torch.zeros(()), torch.zeros(()))
+        other = int(overlap[rank].argmax()) if len(found.scores) else 0
+        iou = float(overlap[rank].max(initial=0.0))
         if iou == 0:
             pairs.append(Pair(0.0, float(expected.scores[rank]), False))
             continue
         overlap[:, other] = 0.0  # it is taken
-        difference = float((expected.scores[rank] - found.scores[other]).abs())
-        in_order = _in_order(expected.scores, rank, int(other))
-        pairs.append(Pair(float(iou), difference, in_order))
+        difference = abs(float(expected.scores[rank] - found.scores[other]))
+        pairs.append(Pair(iou, difference, _in_order(expected.scores, rank, other)))
     return pairs
 
 
-def _in_order(scores: torch.Tensor, rank: int, other: int) -> bool:
+def _in_order(scores: Floats, rank: int, other: int) -> bool:
     if rank == other:
         return True
-    return other < len(scores) and float((scores[rank] - scores[other]).abs()) <= SAME_SCORE
+    return other < len(scores) and abs(float(scores[rank] - scores[other])) <= SAME_SCORE

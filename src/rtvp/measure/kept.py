@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from rtvp.errors import RtvpError
@@ -119,12 +118,10 @@ def _key(image: NDArray[np.uint8], prompts: Sequence[Prompt]) -> str:
 
 def _pack(found: Detections) -> str:
     """Base64 of a [N, 6] float32 array, least significant byte first."""
-    columns = [found.boxes_xyxy, found.scores[:, None], found.labels[:, None]]
-    rows = torch.cat([column.cpu().float() for column in columns], dim=1).numpy()
+    rows = np.column_stack([found.boxes_xyxy, found.scores, found.labels])
     return base64.b64encode(rows.astype("<f4").tobytes()).decode()
 
 
 def _unpack(packed: str) -> Detections:
     rows = np.frombuffer(base64.b64decode(packed), "<f4").reshape(-1, COLUMNS).astype(np.float32)
-    values = torch.from_numpy(rows)
-    return Detections(values[:, :4], values[:, 4], values[:, 5].long())
+    return Detections(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from rtvp.models.expert import Expert
+from rtvp.models.expert import Expert, ExpertOutput
+from rtvp.models.network import Network
 from rtvp.models.text_encoder import EmbeddingCache, TextEncoder, embed_prompts
-from rtvp.tiling import Tiling, look, look_closer
-from rtvp.types import Detections, DetectorOutput, Prompt
+from rtvp.models.torch_network import to_tensor
+from rtvp.tiling import Batch, Tiling, look, look_closer
+from rtvp.types import Detections, Floats, Predictions, Prompt
 
 SCORE_FLOOR = 0.001  # average precision needs the low scores too
 
@@ -43,10 +46,9 @@ class RtvpNamed:
     """The RTVP detector, and any other network that reads text embeddings.
 
     Args:
-        detector: in eval mode, on ``device``; images [B, 3, H, W] and text [K, D] to `DetectorOutput`.
+        network: what runs it.
         encoder: gives the text embeddings.
         size: side S of the network input, px.
-        device: of the detector.
         name: for tables.
         cache: keeps text embeddings between runs.
         tiling: also look at parts of each image closer.
@@ -54,35 +56,34 @@ class RtvpNamed:
 
     def __init__(
         self,
-        detector: nn.Module,
+        network: Network,
         encoder: TextEncoder,
         size: int,
-        device: torch.device | str = "cpu",
         name: str = "rtvp",
         cache: EmbeddingCache | None = None,
         tiling: Tiling | None = None,
     ) -> None:
         self.name = name
         self._tiling = tiling
-        self._detector, self._encoder, self._size, self._device = detector, encoder, size, device
+        self._network, self._encoder, self._size = network, encoder, size
         self._cache = cache
-        self._embedded: tuple[tuple[Prompt, ...], Tensor] | None = None
+        self._embedded: tuple[tuple[Prompt, ...], Floats] | None = None
 
     def detect(self, images: Sequence[NDArray[np.uint8]], prompts: Sequence[Prompt]) -> list[Detections]:
         """See `NamedDetector`."""
-        text = self._embed(tuple(prompts))
+        forward = partial(self._network, text=self._embed(tuple(prompts)))
+        whole = look(images, forward, self._size, SCORE_FLOOR)
+        if self._tiling is None:
+            return whole
+        return [
+            look_closer(image, own, forward, self._size, self._tiling).found
+            for image, own in zip(images, whole, strict=True)
+        ]
 
-        def forward(pixels: Tensor) -> DetectorOutput:
-            found: DetectorOutput = self._detector(pixels, text)
-            return found
-
-        return _detect(images, self._size, self._device, forward, self._tiling)
-
-    def _embed(self, prompts: tuple[Prompt, ...]) -> Tensor:
+    def _embed(self, prompts: tuple[Prompt, ...]) -> Floats:
         # The prompts of one batch are nearly always those of the one before.
         if self._embedded is None or self._embedded[0] != prompts:
-            text = embed_prompts(prompts, self._encoder, self._cache).to(self._device)
-            self._embedded = (prompts, text)
+            self._embedded = (prompts, embed_prompts(prompts, self._encoder, self._cache))
         return self._embedded[1]
 
 
@@ -98,12 +99,7 @@ class ClosedNamed:
     """
 
     def __init__(
-        self,
-        expert: Expert,
-        classes: Sequence[str],
-        size: int,
-        device: torch.device | str = "cpu",
-        name: str = "expert",
+        self, expert: Expert, classes: Sequence[str], size: int, device: str = "cpu", name: str = "expert"
     ) -> None:
         self.name = name
         self._expert, self._size, self._device = expert, size, device
@@ -114,33 +110,14 @@ class ClosedNamed:
         known = [index for index, prompt in enumerate(prompts) if prompt.name in self._column]
         columns = [self._column[prompts[index].name] for index in known]
 
-        def forward(pixels: Tensor) -> DetectorOutput:
-            found: DetectorOutput = self._expert(pixels).detections
-            return DetectorOutput(
-                found.boxes_xyxy,
-                found.logits[:, :, columns],
-                found.distance_logits,
-                found.anchor_points,
-                found.anchor_strides,
-            )
+        def forward(pixels: Batch) -> Predictions:
+            with torch.inference_mode():
+                output: ExpertOutput = self._expert(to_tensor(pixels, self._device))
+            found = output.detections.predictions()
+            return replace(found, logits=found.logits[:, :, columns])
 
-        found = _detect(images, self._size, self._device, forward)
-        index_of = torch.tensor(known, dtype=torch.int64)
-        return [Detections(each.boxes_xyxy, each.scores, index_of[each.labels]) for each in found]
-
-
-@torch.inference_mode()
-def _detect(
-    images: Sequence[NDArray[np.uint8]],
-    size: int,
-    device: torch.device | str,
-    forward: Callable[[Tensor], DetectorOutput],
-    tiling: Tiling | None = None,
-) -> list[Detections]:
-    whole = look(images, forward, size, device, SCORE_FLOOR)
-    if tiling is None:
-        return whole
-    return [
-        look_closer(image, own, forward, size, tiling, device).found
-        for image, own in zip(images, whole, strict=True)
-    ]
+        index_of = np.array(known, np.int64)
+        return [
+            replace(found, labels=index_of[found.labels])
+            for found in look(images, forward, self._size, SCORE_FLOOR)
+        ]

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from rtvp.config import DetectorConfig, parse_config
+from rtvp.config import DEFAULT_THRESHOLD, DetectorConfig, parse_config
 from rtvp.errors import RtvpError
 from rtvp.files import replacing
 from rtvp.models.detector import RTVPDetector
@@ -18,7 +18,6 @@ from rtvp.models.feature_pyramid import LateralFeaturePyramid
 from rtvp.models.image_encoder import IMAGE_ENCODERS
 
 FORMAT = "rtvp-detector-1"
-DEFAULT_THRESHOLD = 0.25  # of a checkpoint that names none
 
 
 def build_detector(config: DetectorConfig) -> RTVPDetector:

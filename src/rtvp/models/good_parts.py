@@ -6,13 +6,17 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rtvp.errors import RtvpError
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.image_encoder.base import ImageEncoder
+from rtvp.models.network import Network
+from rtvp.models.torch_network import TorchNetwork, to_tensor
 from rtvp.types import DetectorOutput
 
 LEAST_IMAGES = 2  # one alone does not say how much good parts differ
@@ -137,6 +141,24 @@ class ComparingDetector(nn.Module):
         logits = output.logits + WEIGHT * unusual[..., None]
         presence = None if self.detector.presence is None else self.detector.presence(logits)
         return replace(output, logits=logits, presence_logits=presence)
+
+
+def compare(network: Network, images: Iterable[NDArray[np.uint8]]) -> tuple[TorchNetwork, str]:
+    """A network as `ComparingDetector`, and what tells these good parts from others.
+
+    Args:
+        network: a detector in PyTorch.
+        images: of good parts, at least two, each [3, H, W] RGB as the network takes them.
+
+    Raises:
+        RtvpError: an exported detector, one that compares already, or too few images.
+    """
+    detector = network.module if isinstance(network, TorchNetwork) else None
+    if not (isinstance(network, TorchNetwork) and isinstance(detector, RTVPDetector)):
+        raise RtvpError("only a checkpoint can be compared with good parts, once, and not an exported file")
+    tensors = (to_tensor(pixels[None], network.device) for pixels in images)
+    parts = learn_good_parts(detector.image_encoder, tensors)
+    return TorchNetwork(ComparingDetector(detector, parts), network.device, network.half), parts.digest
 
 
 def mean_inside(maps: Tensor, boxes_xyxy: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class ClipImageText:
         Raises:
             RtvpError: the files cannot be had, are damaged, or lack a weight.
         """
-        wanted = self._text.encode(texts)  # [texts, width]
+        wanted = torch.from_numpy(self._text.encode(texts))  # [texts, width]
         batches = [self._encode(crops[i : i + BATCH]) for i in range(0, len(crops), BATCH)]
         if not batches:
             return np.zeros((0, len(texts)), np.float32)

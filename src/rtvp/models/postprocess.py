@@ -1,22 +1,24 @@
-"""The one postprocess: network output to detections in pixels of the original image."""
+"""The one postprocess: what a network says to detections in pixels of the original image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from rtvp.losses.boxes import pairwise_iou
-from rtvp.models.presence import rescored
-from rtvp.types import Detections, DetectorOutput, Letterbox
+from rtvp.types import Detections, Floats, Letterbox, Predictions
 
 VOTING_IOU = 0.6
 MAX_CANDIDATES = 1000  # pairs of cell and prompt that enter the suppression, per image
+EPSILON = 1e-7  # px^2, of areas that are divided by
+
+Indices = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 
 def postprocess(
-    output: DetectorOutput,
+    found: Predictions,
     letterboxes: Sequence[Letterbox],
     score_threshold: float,
     iou_threshold: float = 0.5,
@@ -25,44 +27,91 @@ def postprocess(
     """Decode, suppress within each prompt, keep the best, average with their neighbours, scale back.
 
     Args:
-        output: predictions for B images.
+        found: predictions for B images.
         letterboxes: B placements of the originals in the network input.
         score_threshold: pairs of cell and prompt at or below this score are dropped.
         iou_threshold: of two boxes of one prompt that overlap more than this, the lower score goes.
         max_detections: at most this many an image.
     """
-    logits, presence = output.logits, output.presence_logits
-    scores = (logits if presence is None else rescored(logits, presence)).sigmoid()
+    logits, presence = found.logits, found.presence_logits
+    if presence is not None:
+        logits = rescored(logits, presence)
     return [
-        _one_image(boxes, score, letterbox, score_threshold, iou_threshold, max_detections)
-        for boxes, score, letterbox in zip(output.boxes_xyxy, scores, letterboxes, strict=True)
+        _one_image(boxes, own, letterbox, score_threshold, iou_threshold, max_detections)
+        for boxes, own, letterbox in zip(found.boxes_xyxy, logits, letterboxes, strict=True)
     ]
 
 
+def rescored(logits: Floats, presence_logits: Floats) -> Floats:
+    """Logits whose best cell, for each image and prompt, has the presence as its score.
+
+    Args:
+        logits: [B, A, K].
+        presence_logits: [B, K].
+
+    Returns:
+        [B, A, K]; within an image and prompt the order and the distances stay.
+    """
+    raised: Floats = logits + (presence_logits - logits.max(axis=1))[:, None]
+    return raised
+
+
 def _one_image(
-    boxes: Tensor,
-    scores: Tensor,
+    boxes: Floats,
+    logits: Floats,
     letterbox: Letterbox,
     score_threshold: float,
     iou_threshold: float,
     max_detections: int,
 ) -> Detections:
-    flat = scores.flatten()  # [A * K]
-    best, index = flat.topk(min(MAX_CANDIDATES, flat.numel()))
-    best, index = best.cpu(), index.cpu()
-    cell, label = index // scores.shape[1], index % scores.shape[1]
-    limit = torch.tensor([letterbox.width, letterbox.height] * 2, dtype=torch.float32)
-    original = (boxes.cpu().float()[cell] / letterbox.scale).clamp(min=torch.zeros(4), max=limit)
-    solid = ((original[:, 2:] - original[:, :2]) > 0).all(dim=1)  # drops what lay wholly in the padding
+    flat = logits.ravel()  # [A * K]
+    index = _best_first(flat, MAX_CANDIDATES)
+    best = _sigmoid(flat[index])
+    cell, label = index // logits.shape[1], index % logits.shape[1]
+    limit = np.array([letterbox.width, letterbox.height] * 2, np.float32)
+    original = (boxes[cell] / np.float32(letterbox.scale)).clip(0, limit)
+    solid = (original[:, 2:] > original[:, :2]).all(axis=1)  # drops what lay wholly in the padding
     original, best, label = original[solid], best[solid], label[solid]
     above = int((best > score_threshold).sum())
     kept = suppress(original[:above], label[:above], iou_threshold)[:max_detections]
     # Candidates below the threshold vote too: it decides which boxes are shown, not where they lie.
-    voted = vote(original, best, label, kept)
-    return Detections(voted, best[kept].float(), label[kept])
+    return Detections(vote(original, best, label, kept), best[kept], label[kept])
 
 
-def suppress(boxes_xyxy: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
+def _best_first(values: Floats, count: int) -> Indices:
+    """[N] -> indices of the ``count`` largest, largest first; of equal ones the first."""
+    chosen = np.arange(len(values))
+    if count < len(values):
+        chosen = np.sort(np.argpartition(values, -count)[-count:])
+    return chosen[np.argsort(-values[chosen], kind="stable")]
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    """Exact at both ends, without overflow."""
+    scores: Floats = np.exp(-np.logaddexp(np.float32(0), -logits))
+    return scores
+
+
+def pairwise_iou(first: Floats, second: Floats) -> Floats:
+    """Every box of one set with every box of the other, xyxy: [N, 4], [M, 4] -> [N, M] in [0, 1]."""
+    shared = _shared_sides(first[:, 0::2], second[:, 0::2]) * _shared_sides(first[:, 1::2], second[:, 1::2])
+    overlap: Floats = shared / (_areas(first)[:, None] + _areas(second) - shared + np.float32(EPSILON))
+    return overlap
+
+
+def _shared_sides(first: Floats, second: Floats) -> Floats:
+    """Length that intervals have in common: [N, 2], [M, 2] -> [N, M]."""
+    low, high = np.maximum(first[:, :1], second[:, 0]), np.minimum(first[:, 1:], second[:, 1])
+    shared: Floats = np.maximum(high - low, 0)
+    return shared
+
+
+def _areas(boxes_xyxy: Floats) -> Floats:
+    areas: Floats = (boxes_xyxy[:, 2] - boxes_xyxy[:, 0]) * (boxes_xyxy[:, 3] - boxes_xyxy[:, 1])
+    return areas
+
+
+def suppress(boxes_xyxy: Floats, labels: Indices, iou_threshold: float) -> Indices:
     """Greedy class-aware non-maximum suppression.
 
     Args:
@@ -71,41 +120,40 @@ def suppress(boxes_xyxy: Tensor, labels: Tensor, iou_threshold: float) -> Tensor
         iou_threshold: an overlap above this suppresses.
 
     Returns:
-        [M] int64 indices of the kept boxes, rising.
+        [M] indices of the kept boxes, rising.
     """
     kept = [
         own[keep_best(pairwise_iou(boxes_xyxy[own], boxes_xyxy[own]) > iou_threshold)]
         for own in of_each_label(labels)
     ]
-    return torch.cat([torch.zeros(0, dtype=torch.int64), *kept]).sort().values
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *kept]))
 
 
-def of_each_label(labels: Tensor) -> list[Tensor]:
+def of_each_label(labels: Indices) -> list[Indices]:
     """[N] labels -> for each that is there, the rising indices of its own.
 
     Pairs of different labels have nothing to do with each other, and there are far more of them.
     """
-    return [(labels == label).nonzero().flatten() for label in torch.unique(labels)]
+    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
 
-def keep_best(rivals: Tensor) -> Tensor:
+def keep_best(rivals: Mask) -> Indices:
     """Who is left if each one that is left itself removes all its later rivals.
 
     Args:
-        rivals: [N, N] bool, best first.
+        rivals: [N, N], best first.
 
     Returns:
-        [M] int64 indices, rising.
+        [M] indices, rising.
     """
-    rows = rivals.numpy()
-    alive = torch.ones(len(rows), dtype=torch.bool).numpy()
+    alive = np.ones(len(rivals), np.bool_)
     for i in range(len(alive)):
         if alive[i]:
-            alive[i + 1 :] &= ~rows[i, i + 1 :]
-    return torch.from_numpy(alive).nonzero().flatten()
+            alive[i + 1 :] &= ~rivals[i, i + 1 :]
+    return np.flatnonzero(alive)
 
 
-def vote(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor, kept: Tensor) -> Tensor:
+def vote(boxes_xyxy: Floats, scores: Floats, labels: Indices, kept: Indices) -> Floats:
     """Box voting (Gidaris and Komodakis 2015): boxes that were suppressed still have a say on the corners.
 
     A kept box becomes the mean, weighted by score, of all boxes of its label that overlap with it enough,
@@ -122,10 +170,10 @@ def vote(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor, kept: Tensor) -> Te
     """
     voted = boxes_xyxy[kept]
     for own in of_each_label(labels):
-        mine = torch.isin(kept, own, assume_unique=True).nonzero().flatten()
+        mine = np.flatnonzero(np.isin(kept, own, assume_unique=True))
         near = pairwise_iou(voted[mine], boxes_xyxy[own]) > VOTING_IOU
         near |= kept[mine, None] == own  # itself, however thin
         # In double precision, so that the mean of equal boxes is that box.
-        weights = near * scores[own].double()
-        voted[mine] = (weights @ boxes_xyxy[own].double() / weights.sum(dim=1, keepdim=True)).float()
+        weights = near * scores[own].astype(np.float64)
+        voted[mine] = weights @ boxes_xyxy[own].astype(np.float64) / weights.sum(axis=1, keepdims=True)
     return voted

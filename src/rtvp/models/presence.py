@@ -40,16 +40,3 @@ def presence_statistics(logits: Tensor) -> Tensor:
     mean = logits.mean(dim=1)
     deviation = (logits - mean[:, None]).square().mean(dim=1).sqrt()
     return torch.stack([logits.amax(dim=1), mean, deviation], dim=-1)
-
-
-def rescored(logits: Tensor, presence_logits: Tensor) -> Tensor:
-    """Logits whose best cell, for each image and prompt, has the presence as its score.
-
-    Args:
-        logits: [B, A, K].
-        presence_logits: [B, K].
-
-    Returns:
-        [B, A, K]; within an image and prompt the order and the distances stay.
-    """
-    return logits + (presence_logits - logits.amax(dim=1))[:, None]

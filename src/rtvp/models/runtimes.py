@@ -11,75 +11,60 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from rtvp.errors import RtvpError
 from rtvp.models.exported import METADATA_KEY, ExportFacts
 from rtvp.models.text_encoder import TextEncoder, VocabularyEncoder, make_text_encoder
-from rtvp.types import DetectorOutput
+from rtvp.types import Floats, Predictions
 
 Arrays: TypeAlias = "Mapping[str, NDArray[np.float32]]"
 Run: TypeAlias = Callable[[Arrays], list[NDArray[np.float32]]]
 
 
-class ExportedNetwork(nn.Module):
-    """Images and text to `DetectorOutput`, as the detector that was exported gives it.
-
-    What only training and analysis read is left empty: ``distance_logits``, the anchors and ``prompts``.
+class ExportedNetwork:
+    """A `Network` that another runtime than PyTorch runs; nothing here loads PyTorch.
 
     Args:
         run: inputs by name to outputs in the order of ``facts.output_names``, none of which may change later.
         facts: of the file.
-
-    ``forward`` takes images [B, 3, H, W] (float RGB in 0..255; H, W multiples of 32) and text [K, D]: of a
-    model with a vocabulary rows of the identity, see `VocabularyEncoder`.
     """
 
+    device = "cpu"
+
     def __init__(self, run: Run, facts: ExportFacts) -> None:
-        super().__init__()
         self.run, self.facts = run, facts
 
-    def forward(self, images: Tensor, text: Tensor) -> DetectorOutput:
-        """See the class.
+    def __call__(self, images: NDArray[np.uint8], text: Floats) -> Predictions:
+        """See `Network`; of a model with a vocabulary, ``text`` is of a `VocabularyEncoder`.
 
         Raises:
             RtvpError: the runtime failed; says why.
         """
-        inputs = {"images": images.float().contiguous().numpy()}
+        inputs = {"images": images.astype(np.float32)}
         if not self.facts.vocabulary:
-            inputs["text"] = text.float().contiguous().numpy()
+            inputs["text"] = text
         try:
-            boxes, logits, *levels = (torch.from_numpy(array) for array in self.run(inputs))
+            boxes, logits, *levels = self.run(inputs)
             presence = levels.pop(0) if self.facts.config.presence else None
         except Exception as error:  # the runtimes raise nearly anything
             raise RtvpError(f"model {self.facts.name}: the runtime failed ({_one_line(error)})") from error
         if self.facts.vocabulary:
-            asked = text.argmax(dim=1)
+            asked = text.argmax(axis=1)
             logits, presence = logits[:, :, asked], None if presence is None else presence[:, asked]
-        none, half = boxes.new_zeros(0), len(levels) // 2
-        return DetectorOutput(
-            boxes,
-            logits,
-            none,
-            none,
-            none,
-            tuple(levels[:half]),
-            tuple(levels[half:]),
-            presence_logits=presence,
-        )
+        half = len(levels) // 2
+        return Predictions(boxes, logits, tuple(levels[:half]), tuple(levels[half:]), presence)
 
 
 def open_onnx(path: Path) -> ExportedNetwork:
-    """An exported ``.onnx``, run by ONNX Runtime on the CPU with as many threads as torch has.
+    """An exported ``.onnx``, run by ONNX Runtime on the CPU; see `threads`.
 
     Raises:
         RtvpError: onnxruntime is not installed, or it is no file of `rtvp export`.
     """
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = threads()
     options.log_severity_level = 3  # errors
     try:
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -94,7 +79,7 @@ def open_onnx(path: Path) -> ExportedNetwork:
 
 
 def open_openvino(path: Path, half: bool = False) -> ExportedNetwork:
-    """An exported ``.xml`` (with its ``.bin``) or ``.onnx``, run by OpenVINO on the CPU with torch's threads.
+    """An exported ``.xml`` (with its ``.bin``) or ``.onnx``, run by OpenVINO on the CPU; see `threads`.
 
     Args:
         path: of the file.
@@ -117,7 +102,7 @@ def open_openvino(path: Path, half: bool = False) -> ExportedNetwork:
     if half:
         facts = facts.model_copy(update={"precision": "bfloat16"})
     hint = "bf16" if half else "f32"
-    settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads()}
     request = core.compile_model(model, "CPU", settings).create_infer_request()
 
     def run(inputs: Arrays) -> list[NDArray[np.float32]]:
@@ -162,6 +147,12 @@ def open_exported(path: Path, runtime: str | None = None) -> ExportedNetwork:
     if wanted not in fitting:
         raise RtvpError(f"{path}: expected the runtime {' or '.join(fitting) or 'torch'}, got {wanted!r:.80}")
     return RUNTIMES[wanted](path)
+
+
+def threads() -> int:
+    """How many a runtime takes: what ``OMP_NUM_THREADS`` says, as PyTorch does; else 0, its own choice."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() else 0
 
 
 def encoder_of(facts: ExportFacts) -> TextEncoder:

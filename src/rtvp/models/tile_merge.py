@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from rtvp.models.postprocess import keep_best, suppress
-from rtvp.types import Detections
+from rtvp.models.postprocess import Indices, Mask, keep_best, suppress
+from rtvp.types import Detections, Floats
 
 BORDER_SHARE = 0.015  # of a tile's side: a box that comes this near to a border inside the image is cut by it
 SEEN_WHOLE = 0.7  # share of a cut box that lies in a box seen whole: the same defect
@@ -23,7 +22,7 @@ MAX_PIECES = 500
 def merge_tiles(
     whole: Detections,
     parts: Sequence[Detections],
-    windows_xyxy: Tensor,
+    windows_xyxy: Indices,
     shape: tuple[int, int],
     iou_threshold: float = 0.5,
     max_detections: int = 300,
@@ -57,33 +56,33 @@ def merge_tiles(
 class _Found:
     """N boxes: scores, names, where they were seen (-1: in the whole), and whether a border cuts them."""
 
-    def __init__(self, boxes: Tensor, scores: Tensor, labels: Tensor, views: Tensor, cut: Tensor) -> None:
+    def __init__(self, boxes: Floats, scores: Floats, labels: Indices, views: Indices, cut: Mask) -> None:
         self.boxes, self.scores, self.labels, self.views, self.cut = boxes, scores, labels, views, cut
 
     @classmethod
     def gather(
-        cls, whole: Detections, parts: Sequence[Detections], windows: Tensor, shape: tuple[int, int]
+        cls, whole: Detections, parts: Sequence[Detections], windows: Indices, shape: tuple[int, int]
     ) -> _Found:
         height, width = shape
-        edges = torch.tensor([0.0, 0.0, width, height])
-        every = [_Found._of(whole, -1, torch.zeros(len(whole.scores), dtype=torch.bool))]
-        for view, (part, window) in enumerate(zip(parts, windows.float(), strict=True)):
+        edges = np.array([0, 0, width, height])
+        every = [_Found._of(whole, -1, np.zeros(len(whole.scores), np.bool_))]
+        for view, (part, window) in enumerate(zip(parts, windows, strict=True)):
             inner = window != edges  # borders of the tile that are none of the image
-            margin = BORDER_SHARE * (window[2:] - window[:2]).repeat(2)
-            cut = (((part.boxes_xyxy - window).abs() <= margin) & inner).any(dim=1)
+            margin = BORDER_SHARE * np.tile(window[2:] - window[:2], 2)
+            cut = ((np.abs(part.boxes_xyxy - window) <= margin) & inner).any(axis=1)
             every.append(_Found._of(part, view, cut))
         return cls.concatenate(*every)
 
     @classmethod
-    def _of(cls, found: Detections, view: int, cut: Tensor) -> _Found:
-        return cls(found.boxes_xyxy, found.scores, found.labels, torch.full_like(found.labels, view), cut)
+    def _of(cls, found: Detections, view: int, cut: Mask) -> _Found:
+        return cls(found.boxes_xyxy, found.scores, found.labels, np.full_like(found.labels, view), cut)
 
     @classmethod
     def concatenate(cls, *every: _Found) -> _Found:
         fields = ("boxes", "scores", "labels", "views", "cut")
-        return cls(*(torch.cat([getattr(found, name) for found in every]) for name in fields))
+        return cls(*(np.concatenate([getattr(found, name) for found in every]) for name in fields))
 
-    def take(self, chosen: Tensor) -> _Found:
+    def take(self, chosen: Mask | Indices) -> _Found:
         """Those that a mask or indices choose."""
         return _Found(
             self.boxes[chosen], self.scores[chosen], self.labels[chosen], self.views[chosen], self.cut[chosen]
@@ -91,33 +90,34 @@ class _Found:
 
     def best(self, count: int) -> _Found:
         """At most ``count``, best score first."""
-        return self.take(self.scores.argsort(descending=True, stable=True)[:count])
+        return self.take(np.argsort(-self.scores, kind="stable")[:count])
 
 
-def _compete(found: _Found, iou_threshold: float) -> Tensor:
+def _compete(found: _Found, iou_threshold: float) -> Indices:
     """Indices of those that no better one stands for; ``found`` is best first."""
     shared = _areas(_common(found.boxes[:, None], found.boxes))
     areas = _areas(found.boxes)
-    smaller, larger = torch.minimum(areas[:, None], areas), torch.maximum(areas[:, None], areas)
-    overlap = shared / (areas[:, None] + areas - shared).clamp(min=1e-6) > iou_threshold
+    smaller, larger = np.minimum(areas[:, None], areas), np.maximum(areas[:, None], areas)
+    overlap = shared > iou_threshold * (areas[:, None] + areas - shared)
     alike = smaller > FAR_SMALLER * larger
     inside = (shared > INSIDE * smaller) & alike & (found.views[:, None] != found.views)
     return keep_best((overlap | inside) & (found.labels[:, None] == found.labels))
 
 
-def _seen_whole(pieces: _Found, uncut: _Found) -> Tensor:
-    """Which pieces lie in an uncut box of their name that is sure enough to stand for them: [P] bool."""
+def _seen_whole(pieces: _Found, uncut: _Found) -> Mask:
+    """Which pieces lie in an uncut box of their name that is sure enough to stand for them: [P]."""
     shared = _areas(_common(pieces.boxes[:, None], uncut.boxes))
     inside = shared >= SEEN_WHOLE * _areas(pieces.boxes)[:, None]
     sure = uncut.scores >= WITNESS * pieces.scores[:, None]
-    return (inside & sure & (pieces.labels[:, None] == uncut.labels)).any(dim=1)
+    for_each: Mask = (inside & sure & (pieces.labels[:, None] == uncut.labels)).any(axis=1)
+    return for_each
 
 
-def _joined(pieces: _Found, windows: Tensor) -> _Found:
+def _joined(pieces: _Found, windows: Indices) -> _Found:
     """Pieces of one defect as one box."""
     if not len(pieces.scores):
         return pieces
-    views = windows.float()[pieces.views]  # [P, 4]
+    views = windows[pieces.views].astype(np.float32)  # [P, 4]
     zones = _common(views[:, None], views)  # [P, P, 4]: what the tiles of both see
     mine, theirs = _common(pieces.boxes[:, None], zones), _common(pieces.boxes, zones)
     shared = _areas(_common(mine, theirs))
@@ -125,34 +125,34 @@ def _joined(pieces: _Found, windows: Tensor) -> _Found:
     same = (shared > SAME_IN_ZONE * union) & (pieces.labels[:, None] == pieces.labels)
     same &= pieces.views[:, None] != pieces.views
     groups = _connected(same)
-    boxes, scores = pieces.boxes.clone(), pieces.scores.clone()
-    firsts = (groups == torch.arange(len(groups))).nonzero().flatten()
-    for first in firsts.tolist():
+    boxes, scores = pieces.boxes.copy(), pieces.scores.copy()
+    firsts = np.flatnonzero(groups == np.arange(len(groups)))
+    for first in firsts:
         members = groups == first
-        boxes[first, :2] = pieces.boxes[members, :2].amin(dim=0)
-        boxes[first, 2:] = pieces.boxes[members, 2:].amax(dim=0)
-        scores[first] = pieces.scores[members].amax()
+        boxes[first, :2] = pieces.boxes[members, :2].min(axis=0)
+        boxes[first, 2:] = pieces.boxes[members, 2:].max(axis=0)
+        scores[first] = pieces.scores[members].max()
     return _Found(boxes, scores, pieces.labels, pieces.views, pieces.cut).take(firsts)
 
 
-def _connected(same: Tensor) -> Tensor:
-    """The lowest index of each one's connected component: [P, P] bool, symmetric -> [P]."""
+def _connected(same: Mask) -> Indices:
+    """The lowest index of each one's connected component: [P, P], symmetric -> [P]."""
     count = len(same)
-    linked = same | torch.eye(count, dtype=torch.bool)
-    groups = torch.arange(count)
+    linked = same | np.eye(count, dtype=np.bool_)
+    groups = np.arange(count)
     while True:
-        lower = torch.where(linked, groups, count).amin(dim=1)
-        if torch.equal(lower, groups):
+        lower = np.where(linked, groups, count).min(axis=1)
+        if np.array_equal(lower, groups):
             return groups
         groups = lower
 
 
-def _common(first: Tensor, second: Tensor) -> Tensor:
+def _common(first: Floats, second: Floats) -> Floats:
     """Intersection of boxes that broadcast, [..., 4] xyxy; turned inside out where there is none."""
-    low, high = torch.maximum(first[..., :2], second[..., :2]), torch.minimum(first[..., 2:], second[..., 2:])
-    return torch.cat([low, high], dim=-1)
+    low, high = np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])
+    return np.concatenate([low, high], axis=-1)
 
 
-def _areas(boxes: Tensor) -> Tensor:
+def _areas(boxes: Floats) -> Floats:
     """[..., 4] -> [...]; 0 for boxes turned inside out."""
-    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1)
+    return np.asarray(np.maximum(boxes[..., 2:] - boxes[..., :2], 0).prod(axis=-1))

@@ -9,7 +9,6 @@ from rtvp.predict.loading import load
 from rtvp.predict.masks import MaskMaker
 from rtvp.predict.result import ImageProblem, Result
 from rtvp.predict.run import Summary, detect_to_folder
-from rtvp.predict.sam_masks import SamMasks
 from rtvp.predict.surroundings import SurroundingsMasks
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "ImageProblem",
     "MaskMaker",
     "Result",
-    "SamMasks",
     "Summary",
     "SurroundingsMasks",
     "detect_to_folder",

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from functools import partial
 from itertools import islice
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
-from rtvp.config import DetectorConfig
-from rtvp.data.images import ImageSource, letterbox, open_picture, run_by_shape, to_batch
+from rtvp.config import DEFAULT_THRESHOLD, DetectorConfig
+from rtvp.data.images import ImageSource, letterbox, open_picture, run_by_shape
 from rtvp.errors import RtvpError
-from rtvp.models.build import DEFAULT_THRESHOLD
-from rtvp.models.detector import RTVPDetector
-from rtvp.models.good_parts import ComparingDetector, learn_good_parts
+from rtvp.models.network import Network
 from rtvp.models.postprocess import postprocess
 from rtvp.models.text_encoder import EmbeddingCache, TextEncoder, embed_prompts
 from rtvp.models.weights import KNOWN_WEIGHTS, find, weights_home
@@ -26,13 +24,14 @@ from rtvp.predict.calibration import Calibration, score_settings
 from rtvp.predict.masks import MaskMaker
 from rtvp.predict.prompt_map import prompt_maps
 from rtvp.predict.result import ImageProblem, Result
-from rtvp.predict.sam_masks import SamMasks, embeddings
 from rtvp.predict.search import Placed, Search, as_prompts, read, to_result, with_masks
 from rtvp.predict.surroundings import SurroundingsMasks
 from rtvp.tiling import Closer, Tiling, look_closer
-from rtvp.types import Detections, DetectorOutput, Prompt
+from rtvp.types import Detections, Prompt
 
-DEVICES = ("cpu", "cuda")
+if TYPE_CHECKING:
+    from torch import Tensor
+
 REFERENCE_IMAGES = 32  # of good parts, that are compared with
 
 
@@ -40,35 +39,30 @@ class Detector:
     """Finds what prompts name in images.
 
     Args:
-        network: images [B, 3, S, S] (float RGB, 0..255) and text [K, D] to `DetectorOutput`.
+        network: what runs it: a `TorchNetwork` or an `ExportedNetwork`.
         config: what the network was built from.
         text_encoder: makes the embeddings that the network was trained with.
         threshold: default score that a detection has to exceed, in [0, 1].
         name: of the model, for reports.
-        device: ``cpu`` or ``cuda``.
         size: side of the network input, px, a multiple of 32; ``config.input_size`` if None.
         cache: keeps text embeddings between runs.
-        digest: of the weights, to tell one model from another.
-        half: compute in bfloat16 what bears it (autocast), with float32 weights.
+        digest: of the weights and their precision, to tell one model from another.
 
     Raises:
-        RtvpError: a device, size or threshold that cannot be.
+        RtvpError: a size or threshold that cannot be.
     """
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         config: DetectorConfig,
         text_encoder: TextEncoder,
         threshold: float = DEFAULT_THRESHOLD,
         name: str = "rtvp",
-        device: str = "cpu",
         size: int | None = None,
         cache: EmbeddingCache | None = None,
         digest: str = "",
-        half: bool = False,
     ) -> None:
-        check_device(device)
         self.size = config.input_size if size is None else size
         if self.size < 32 or self.size % 32:
             raise RtvpError(f"size: expected a positive multiple of 32, got {self.size}")
@@ -78,12 +72,15 @@ class Detector:
                 f"the model expects {config.text_width}"
             )
         self.threshold = checked_threshold(threshold)
-        # Channels last: a sixth faster on a CPU, the same numbers to rounding. The stubs lack the argument.
-        self.network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self.config, self.text_encoder, self.name = config, text_encoder, name
-        self.device, self.cache, self.half = device, cache, half
-        self.digest = f"{digest} bfloat16" if half else digest  # its scores are others
+        self.network, self.config, self.text_encoder = network, config, text_encoder
+        self.name, self.cache, self.digest = name, cache, digest
+        self._compared = False
         self._mask_maker: MaskMaker | None = None
+
+    @property
+    def device(self) -> str:
+        """Where the network computes: ``cpu`` or ``cuda``."""
+        return self.network.device
 
     def detect(
         self,
@@ -143,10 +140,10 @@ class Detector:
             raise RtvpError(f"batch: expected at least 1, got {batch}")
         if explain and not self.config.visual_prompt.enabled:
             raise RtvpError(f"model {self.name} has no visual prompt, so there is nothing to explain with")
-        text = embed_prompts(wanted, self.text_encoder, self.cache).to(self.device)
+        text = embed_prompts(wanted, self.text_encoder, self.cache)
         names = tuple(prompt.name for prompt in wanted)
         tiling = Tiling.of(tile)
-        if tiling is not None and isinstance(self.network, ComparingDetector):
+        if tiling is not None and self._compared:
             raise RtvpError(
                 "tile: a part of an image cannot be compared with whole good parts: leave out one"
             )
@@ -167,17 +164,13 @@ class Detector:
         Raises:
             RtvpError: too few images, one that cannot be read, or a detector of an exported file.
         """
-        if not isinstance(self.network, RTVPDetector):
-            raise RtvpError(
-                f"model {self.name}: only a checkpoint can be compared with good parts, once, and not an "
-                "exported file"
-            )
+        from rtvp.models.good_parts import compare  # torch, which exported models go without
+
         some = good[:: max(1, math.ceil(len(good) / REFERENCE_IMAGES))]
-        pixels = (to_batch([letterbox(open_picture(image), self.size)[0]], self.device) for image in some)
-        parts = learn_good_parts(self.network.image_encoder, pixels)
+        pixels = (letterbox(open_picture(image), self.size)[0] for image in some)
         other = copy(self)
-        other.network = ComparingDetector(self.network, parts)
-        other.digest = f"{self.digest}, compared with {parts.digest}"
+        other.network, digest = compare(self.network, pixels)
+        other.digest, other._compared = f"{self.digest}, compared with {digest}", True
         return other
 
     def mask_maker(self, masks: bool | MaskMaker = True) -> MaskMaker | None:
@@ -194,6 +187,8 @@ class Detector:
         if masks and self._mask_maker is None:
             weight = KNOWN_WEIGHTS["mobile_sam"]
             if (weights_home() / weight.filename).exists():
+                from rtvp.predict.sam_masks import SamMasks  # torch, which exported models go without
+
                 self._mask_maker = SamMasks(find(weight.name), self.device)
             else:
                 self._mask_maker = SurroundingsMasks()
@@ -225,19 +220,18 @@ class Detector:
             for entry in entries:
                 yield entry if isinstance(entry, ImageProblem) else next(in_order)
 
-    @torch.inference_mode()
     def _detect_placed(self, images: list[Placed], search: Search) -> list[Result]:
         letterboxes = [image.letterbox for image in images]
-        pixels = to_batch([image.pixels for image in images], self.device)
+        pixels = np.stack([image.pixels for image in images])
         asks = search.maker is not None and search.maker.asks_network
-        with embeddings(self.network if asks else None) as embedded:
-            output = self.forward(pixels, search.text)
+        with self._embeddings() if asks else nullcontext([]) as embedded:
+            predictions = self.network(pixels, search.text)
         # Threshold 0, because the verdict's score is that of the best detection, however low.
-        wholes = postprocess(output, letterboxes, score_threshold=0.0)
+        wholes = postprocess(predictions, letterboxes, score_threshold=0.0)
         found = [self._look_closer(image, whole, search) for image, whole in zip(images, wholes, strict=True)]
         shape = (pixels.shape[2], pixels.shape[3])
         wanted = search.explain or (asks and self.config.visual_prompt.enabled)
-        maps = prompt_maps(output, letterboxes, shape) if wanted else [None] * len(images)
+        maps = prompt_maps(predictions, letterboxes, shape) if wanted else [None] * len(images)
         pictures = embedded[0][:, None] if embedded else [None] * len(images)
         return [
             with_masks(to_result(image, search, closer, heat), image, search, heat, picture)
@@ -248,31 +242,13 @@ class Detector:
         if search.tiling is None:
             return Closer(whole, 0, 0)
         assert image.original is not None
+        forward = partial(self.network, text=search.text)
+        return look_closer(image.original, whole, forward, self.size, search.tiling, search.batch)
 
-        def forward(pixels: Tensor) -> DetectorOutput:
-            return self.forward(pixels, search.text)
+    def _embeddings(self) -> AbstractContextManager[list[Tensor]]:
+        from rtvp.predict.sam_masks import embeddings  # loaded by whoever asks
 
-        original, tiling = image.original, search.tiling
-        return look_closer(original, whole, forward, self.size, tiling, self.device, search.batch)
-
-    def forward(self, pixels: Tensor, text: Tensor) -> DetectorOutput:
-        """The network, in the detector's precision.
-
-        Args:
-            pixels: [B, 3, H, W] float RGB in 0..255, sides multiples of 32.
-            text: [K, D] embeddings.
-
-        Raises:
-            RtvpError: the GPU has too little memory.
-        """
-        try:
-            with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
-                output: DetectorOutput = self.network(pixels, text)
-        except torch.OutOfMemoryError as error:
-            raise RtvpError(
-                "the GPU has too little memory: take a smaller batch or size, or the CPU"
-            ) from error
-        return output
+        return embeddings(self.network)
 
 
 def checked_threshold(threshold: float) -> float:
@@ -284,11 +260,3 @@ def checked_threshold(threshold: float) -> float:
     if not 0 <= threshold <= 1 or math.isnan(threshold):
         raise RtvpError(f"threshold: expected a number from 0 to 1, got {threshold}")
     return threshold
-
-
-def check_device(device: str) -> None:
-    """RtvpError if there is no such device here."""
-    if device not in DEVICES:
-        raise RtvpError(f"device: expected {' or '.join(DEVICES)}, got {device!r:.80}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise RtvpError("device: cuda was asked for, but torch finds no usable GPU here; use cpu")

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 from rtvp.errors import RtvpError
-from rtvp.models.build import load_detector, threshold_of
-from rtvp.models.fold import fold_batch_norms
+from rtvp.export.cache import cached_export
 from rtvp.models.runtimes import RUNTIMES, encoder_of, is_exported, open_exported
 from rtvp.models.text_encoder import EmbeddingCache, make_text_encoder
 from rtvp.models.weights import find_checkpoint, sha256_of, weights_home
-from rtvp.predict.detector import Detector, check_device
+from rtvp.predict.detector import Detector
 
+DEVICES = ("cpu", "cuda")
 TORCH, TORCH_HALF = "torch", "torch-bf16"  # the runtimes of checkpoints
 
 
@@ -37,26 +37,40 @@ def load(
     Raises:
         RtvpError: the file is missing or not one of RTVP, or an argument is wrong.
     """
-    check_device(device)
+    if device not in DEVICES:
+        raise RtvpError(f"device: expected {' or '.join(DEVICES)}, got {device!r:.80}")
     if runtime not in (None, TORCH, TORCH_HALF, *RUNTIMES):
         known = ", ".join((TORCH, TORCH_HALF, *RUNTIMES))
         raise RtvpError(f"runtime: expected {known}, got {runtime!r:.80}")
     path = find_checkpoint(weights)
     if is_exported(path) or runtime in RUNTIMES:
         return _load_exported(path, device, size, runtime)
-    network, config, metadata = load_detector(path)
-    fold_batch_norms(network)
+    return _load_checkpoint(path, device, size, half=runtime == TORCH_HALF)
+
+
+def _load_checkpoint(path: Path, device: str, size: int | None, half: bool) -> Detector:
+    # A second and 200 MB, which an exported model goes without.
+    import torch
+
+    from rtvp.models.build import load_detector, threshold_of
+    from rtvp.models.fold import fold_batch_norms
+    from rtvp.models.torch_network import TorchNetwork
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RtvpError("device: cuda was asked for, but torch finds no usable GPU here; use cpu")
+    module, config, metadata = load_detector(path)
+    fold_batch_norms(module)
+    # Channels last: a sixth faster on a CPU, the same numbers to rounding. The stubs lack the argument.
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Detector(
-        network,
+        TorchNetwork(module, device, half),
         config,
         make_text_encoder(config.text_encoder),
         threshold_of(metadata, path),
         name=metadata.get("name", path.stem),
-        device=device,
         size=size,
         cache=EmbeddingCache(weights_home() / "embeddings"),
-        digest=sha256_of(path),
-        half=runtime == TORCH_HALF,
+        digest=f"{sha256_of(path)} bfloat16" if half else sha256_of(path),  # its scores are others
     )
 
 
@@ -64,8 +78,6 @@ def _load_exported(path: Path, device: str, size: int | None, runtime: str | Non
     if device != "cpu":
         raise RtvpError(f"device: exported models run on the cpu, got {device}: take the checkpoint")
     if not is_exported(path):
-        from rtvp.export.checkpoint import cached_export  # an exported file runs without what exports it
-
         path = cached_export(path)
     network = open_exported(path, runtime)
     facts, encoder = network.facts, encoder_of(network.facts)

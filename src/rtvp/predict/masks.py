@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from rtvp.data.images import Picture
 from rtvp.mmio.rle import decode_counts, encode_window, parse_counts
 from rtvp.types import Letterbox
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 

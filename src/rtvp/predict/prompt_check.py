@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from rtvp.models.text_encoder import VocabularyEncoder, embed_prompts
 from rtvp.predict.detector import Detector
-from rtvp.types import Prompt
+from rtvp.types import Floats, Prompt
 
 ALIKE = 0.85  # cosine: MiniLM has 0.86 for "scratch" and "scratches", 0.68 for "hole" and "pinhole"
 FAR = 0.45  # cosine to the nearest name: 0.40 for "logo", 0.67 for "fracture"
@@ -59,5 +58,5 @@ def check_prompts(
     return warnings
 
 
-def _embed(detector: Detector, prompts: Sequence[Prompt]) -> Tensor:
+def _embed(detector: Detector, prompts: Sequence[Prompt]) -> Floats:
     return embed_prompts(prompts, detector.text_encoder, detector.cache)

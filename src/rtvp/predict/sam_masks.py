@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from rtvp.data.images import Picture, letterbox, to_batch
+from rtvp.data.images import Picture, letterbox
 from rtvp.models.image_encoder import TinyViT, load_mobile_sam
+from rtvp.models.network import Network
 from rtvp.models.segment_anything import BoxSegmenter, load_mobile_sam_decoder
+from rtvp.models.torch_network import TorchNetwork, to_tensor
 from rtvp.predict.masks import BoolArray, Embedded, View, Window
 
 SIDE = 1024  # px, the longer side of a picture that SAM was trained with
@@ -64,7 +66,7 @@ class SamMasks:
         """The picture at the size that SAM was trained with, through its image encoder."""
         longer, shorter = max(image.shape[:2]), min(image.shape[:2])
         pixels, placement = letterbox(image, round(SIDE * (shorter / longer) ** 0.5))
-        (picture,) = self._encoder(to_batch([pixels], self.device))
+        (picture,) = self._encoder(to_tensor(pixels[None], self.device))
         return Embedded(picture, placement)
 
     @cached_property
@@ -76,14 +78,14 @@ class SamMasks:
 
 
 @contextmanager
-def embeddings(network: nn.Module | None) -> Iterator[list[Tensor]]:
+def embeddings(network: Network) -> Iterator[list[Tensor]]:
     """Collects what Mobile-SAM's encoder makes of each batch while ``network`` runs.
 
     Yields:
-        A list that grows by [B, 256, H/16, W/16] with every batch; it stays empty without a network, or if it
-        has another image encoder, or has trained it further, so that SAM's decoder would not understand it.
+        A list that grows by [B, 256, H/16, W/16] with every batch; it stays empty if the network has another
+        image encoder, or has trained it further, so that SAM's decoder would not understand it.
     """
-    encoder = getattr(network, "image_encoder", None)
+    encoder = getattr(network.module, "image_encoder", None) if isinstance(network, TorchNetwork) else None
     seen: list[Tensor] = []
     if not (isinstance(encoder, TinyViT) and encoder.frozen):
         yield seen

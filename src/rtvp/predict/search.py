@@ -6,17 +6,20 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
-from rtvp.data.images import ImageSource, Picture, letterbox, open_picture
+from rtvp.data.images import ImageSource, Picture, Pixels, letterbox, open_picture
 from rtvp.data.prompts import parse_prompts
 from rtvp.errors import RtvpError
 from rtvp.predict.masks import Embedded, MaskMaker, View, make_masks
 from rtvp.predict.result import ImageProblem, Result
 from rtvp.tiling import Closer, Tiling
-from rtvp.types import Letterbox, Prompt
+from rtvp.types import Floats, Letterbox, Prompt
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Search:
     """What is looked for, and how; the fields are the arguments of `Detector.detect_many`."""
 
     names: tuple[str, ...]
-    text: Tensor
+    text: Floats
     batch: int
     threshold: float | tuple[float, ...]
     explain: bool
@@ -35,10 +38,10 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An image as the network sees it: ``pixels`` [3, H, W] uint8, and what else is needed of it."""
+    """An image as the network sees it, and what else is needed of it."""
 
     path: Path | None
-    pixels: Tensor
+    pixels: Pixels
     letterbox: Letterbox
     original: Picture | None
 
@@ -55,22 +58,22 @@ def read(image: ImageSource, size: int, search: Search) -> Placed | ImageProblem
     return Placed(path, pixels, placement, original if needed else None)
 
 
-def to_result(image: Placed, search: Search, closer: Closer, heat: np.ndarray | None) -> Result:
+def to_result(image: Placed, search: Search, closer: Closer, heat: Floats | None) -> Result:
     """What was found in an image, down to any score, and what the visual prompt picked out: its result."""
     # Pixels that can be read again are not kept unasked: a list of results would fill the memory.
     wanted = search.keep_images or image.path is None
     kept = image.original if wanted and isinstance(image.original, np.ndarray) else None
     found = closer.found
     presence = np.zeros(len(search.names), np.float32)
-    np.maximum.at(presence, found.labels.numpy(), found.scores.numpy())
+    np.maximum.at(presence, found.labels, found.scores)
     return Result(
         image_path=image.path,
         width=image.letterbox.width,
         height=image.letterbox.height,
         names=search.names,
-        boxes_xyxy=found.boxes_xyxy.numpy(),
-        label_indices=found.labels.numpy(),
-        scores=found.scores.numpy(),
+        boxes_xyxy=found.boxes_xyxy,
+        label_indices=found.labels,
+        scores=found.scores,
         threshold=0.0,
         presence=presence,
         tiles=(closer.looked_at, closer.planned),
@@ -80,7 +83,7 @@ def to_result(image: Placed, search: Search, closer: Closer, heat: np.ndarray | 
 
 
 def with_masks(
-    result: Result, image: Placed, search: Search, heat: np.ndarray | None, picture: Tensor | None
+    result: Result, image: Placed, search: Search, heat: Floats | None, picture: Tensor | None
 ) -> Result:
     """The result with a mask a detection, if masks were asked for.
 

@@ -190,7 +190,7 @@ class _Row:
 def _detected(shown: Shown, image: RGBArray, prompts: Sequence[Prompt]) -> list[NamedBox]:
     (found,) = shown.detector.detect([image], prompts)
     above = int((found.scores > shown.threshold).sum())
-    columns = (found.labels.tolist(), found.scores.tolist(), found.boxes_xyxy.numpy())
+    columns = (found.labels.tolist(), found.scores.tolist(), found.boxes_xyxy)
     best = list(zip(*columns, strict=True))[: min(above, MOST_BOXES)]
     return [(prompts[label].name, box, f"{prompts[label].name} {score:.2f}") for label, score, box in best]
 

@@ -47,7 +47,7 @@ def find_or_build(given: Path | None, data: Path, out: Path, tell: Callable[[str
             out,
             BuildConfig(keep_masks=True),
             jobs=2,
-            embed=lambda texts: encoder.encode(texts).numpy(),
+            embed=encoder.encode,
             progress=tell,
         )
     return out

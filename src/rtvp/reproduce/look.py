@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rtvp.data.images import letterbox, to_batch
+from rtvp.data.images import letterbox
 from rtvp.errors import RtvpError
 from rtvp.models.cross_modal_attention import MaxSigmoidAttention
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.postprocess import postprocess
 from rtvp.models.text_encoder import embed_prompts
+from rtvp.models.torch_network import TorchNetwork, to_tensor
 from rtvp.models.visual_prompt.refiner import RefinedPrompt, VisualPromptRefiner
 from rtvp.predict import Detector
 from rtvp.types import Detections, Letterbox, Prompt
@@ -66,7 +67,7 @@ def look(
     """
     network = rtvp_network(detector)
     pixels, placement = letterbox(image, detector.size)
-    text = embed_prompts(prompts, detector.text_encoder, detector.cache).to(detector.device)
+    text = torch.from_numpy(embed_prompts(prompts, detector.text_encoder, detector.cache))
     features: list[Tensor] = []
     attention: list[Tensor] = []
 
@@ -89,8 +90,8 @@ def look(
             if network.refiner is None:
                 raise RtvpError(f"model {detector.name} has no visual prompt that boxes could stand for")
             hooks.enter_context(network.refiner.register_forward_hook(prompt_with_boxes))
-        output = network(to_batch([pixels], detector.device), text)
-    (found,) = postprocess(output, [placement], score_threshold=0.0)
+        output = network(to_tensor(pixels[None], detector.device), text.to(detector.device))
+    (found,) = postprocess(output.predictions(), [placement], score_threshold=0.0)
     scores = tuple(level[0, 0] for level in output.prompt_scores)
     return Look(placement, tuple(features), scores, tuple(attention), found)
 
@@ -106,7 +107,7 @@ def uncertainty(detector: Detector, image: RGBArray) -> tuple[tuple[Tensor, ...]
     if network.refiner is None:
         raise RtvpError(f"model {detector.name} has no visual prompt to take a region from")
     pixels, placement = letterbox(image, detector.size)
-    coarse = network.adapt(network.encode(to_batch([pixels], detector.device)))
+    coarse = network.adapt(network.encode(to_tensor(pixels[None], detector.device)))
     return tuple(level[0, 0] for level in network.refiner(coarse).scores), placement
 
 
@@ -116,10 +117,12 @@ def rtvp_network(detector: Detector) -> RTVPDetector:
     Raises:
         RtvpError: it is another kind of network.
     """
-    if not isinstance(detector.network, RTVPDetector):
-        kind = type(detector.network).__name__
+    network = detector.network
+    module = network.module if isinstance(network, TorchNetwork) else network
+    if not isinstance(module, RTVPDetector):
+        kind = type(module).__name__
         raise RtvpError(f"model {detector.name}: expected an RTVP detector, got a {kind}")
-    return detector.network
+    return module
 
 
 def coverage(boxes_xyxy: Tensor, stride: int, height: int, width: int) -> Tensor:

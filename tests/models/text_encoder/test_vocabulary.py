@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
-import torch
 
 from rtvp.errors import RtvpError
 from rtvp.models.text_encoder import VocabularyEncoder, embed_prompts
@@ -13,8 +13,8 @@ PROMPTS = (Prompt("scratch"), Prompt("oil stain", ("dark smear", "shiny patch"))
 def test_every_text_of_a_prompt_picks_its_column() -> None:
     encoder = VocabularyEncoder(PROMPTS)
     assert encoder.width == 3
-    assert torch.equal(encoder.encode(["dent", "shiny patch"]), torch.eye(3)[[2, 1]])
-    assert torch.equal(embed_prompts(PROMPTS[::-1], encoder), torch.eye(3).flip(0))
+    assert np.array_equal(encoder.encode(["dent", "shiny patch"]), np.eye(3)[[2, 1]])
+    assert np.array_equal(embed_prompts(PROMPTS[::-1], encoder), np.eye(3)[::-1])
 
 
 def test_other_texts_are_refused() -> None:

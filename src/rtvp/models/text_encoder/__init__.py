@@ -7,13 +7,11 @@ from collections.abc import Callable
 from rtvp.errors import RtvpError
 from rtvp.models.text_encoder.base import TextEncoder
 from rtvp.models.text_encoder.cache import EmbeddingCache
-from rtvp.models.text_encoder.clip import ClipText
 from rtvp.models.text_encoder.embed import embed_prompts
 from rtvp.models.text_encoder.minilm import MiniLM
 from rtvp.models.text_encoder.vocabulary import VocabularyEncoder
 
 __all__ = [
-    "ClipText",
     "EmbeddingCache",
     "MiniLM",
     "TextEncoder",
@@ -22,10 +20,17 @@ __all__ = [
     "make_text_encoder",
 ]
 
-# How an encoder is written in a configuration -> its class, which takes what is written after the colon.
+
+def _clip(source: str) -> TextEncoder:
+    from rtvp.models.text_encoder.clip import ClipText  # torch: whoever wants another encoder goes without
+
+    return ClipText(source)
+
+
+# How an encoder is written in a configuration -> what builds it, which takes what is written after the colon.
 TEXT_ENCODERS: dict[str, Callable[..., TextEncoder]] = {
     "minilm": MiniLM,
-    "clip:FOLDER_OR_HUB_NAME": ClipText,
+    "clip:FOLDER_OR_HUB_NAME": _clip,
 }
 
 

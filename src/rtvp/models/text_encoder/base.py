@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from torch import Tensor
+from rtvp.types import Floats
 
 
 class TextEncoder(Protocol):
@@ -30,8 +30,8 @@ class TextEncoder(Protocol):
         """Length D of an embedding."""
         ...
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """N texts to [N, width] float32 of unit L2 norm, without gradient.
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """N texts to [N, width] float32 of unit L2 norm.
 
         Raises:
             RtvpError: the weights are missing or damaged.

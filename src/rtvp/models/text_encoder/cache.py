@@ -7,12 +7,12 @@ import os
 import tempfile
 from pathlib import Path
 
-import torch
+import numpy as np
 from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
+from safetensors.numpy import load, save
 
 from rtvp.models.text_encoder.base import TextEncoder
+from rtvp.types import Floats
 
 UNIT_NORM_TOLERANCE = 1e-3
 
@@ -31,22 +31,22 @@ class EmbeddingCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def get(self, encoder: TextEncoder, text: str) -> Tensor | None:
+    def get(self, encoder: TextEncoder, text: str) -> Floats | None:
         """The embedding [width] float32 of ``text`` by ``encoder``, or None where there is no sound one."""
         try:
-            embedding = load(self._path(encoder, text).read_bytes())["embedding"]
+            embedding: Floats = load(self._path(encoder, text).read_bytes())["embedding"]
         except (OSError, SafetensorError, KeyError):
             return None
-        if embedding.shape != (encoder.width,) or embedding.dtype != torch.float32:
+        if embedding.shape != (encoder.width,) or embedding.dtype != np.float32:
             return None
         # Also false for a NaN: flipped bits show in the norm.
-        return embedding if abs(embedding.norm().item() - 1) < UNIT_NORM_TOLERANCE else None
+        return embedding if abs(float(np.linalg.norm(embedding)) - 1) < UNIT_NORM_TOLERANCE else None
 
-    def put(self, encoder: TextEncoder, text: str, embedding: Tensor) -> None:
+    def put(self, encoder: TextEncoder, text: str, embedding: Floats) -> None:
         """Keep ``embedding`` [width] float32; does nothing where the folder cannot be written."""
         path = self._path(encoder, text)
         # The text is for a person who looks into the folder; only the file name is ever matched.
-        content = save({"embedding": embedding.contiguous()}, {"text": text})
+        content = save({"embedding": np.ascontiguousarray(embedding)}, {"text": text})
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=f"{path.name}.", suffix=".tmp")

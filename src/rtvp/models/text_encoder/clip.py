@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from rtvp.models.clip_files import ClipFiles
+from rtvp.types import Floats
 
 BATCH = 64  # texts encoded at once: bounds memory when a vocabulary is long
 
@@ -39,24 +40,24 @@ class ClipText:
         """Width of CLIP's common space: ``projection_dim`` of the configuration."""
         return int(self._config.projection_dim)
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
+    def encode(self, texts: Sequence[str]) -> Floats:
         """See ``TextEncoder.encode``. Tokens past CLIP's context (77) are not read.
 
         Raises:
             RtvpError: the files cannot be had, are damaged, or lack a weight.
         """
         chunks = [self._encode_chunk(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
-        return torch.cat(chunks) if chunks else torch.zeros(0, self.width)
+        return np.concatenate(chunks) if chunks else np.zeros((0, self.width), np.float32)
 
-    def _encode_chunk(self, texts: Sequence[str]) -> Tensor:
+    def _encode_chunk(self, texts: Sequence[str]) -> Floats:
         context = self._config.max_position_embeddings
         tokens = self._tokenizer(
             list(texts), padding=True, truncation=True, max_length=context, return_tensors="pt"
         )
-        # Neither inference_mode nor autocast: see MiniLM.
-        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        # No autocast: the result may be cached, so its precision must not depend on who asked first.
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
             embeddings = self._model(tokens.input_ids, tokens.attention_mask).text_embeds  # [N, width]
-        return F.normalize(embeddings, dim=-1)
+            return F.normalize(embeddings, dim=-1).numpy()
 
     @cached_property
     def _config(self) -> Any:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
 
 from rtvp.models.text_encoder.base import TextEncoder
 from rtvp.models.text_encoder.cache import EmbeddingCache
-from rtvp.types import Prompt
+from rtvp.types import Floats, Prompt
+
+LEAST_NORM = 1e-12  # texts that cancel each other out have no direction
 
 
 def embed_prompts(
     prompts: Sequence[Prompt], encoder: TextEncoder, cache: EmbeddingCache | None = None
-) -> Tensor:
+) -> Floats:
     """K prompts to [K, width] float32 of unit L2 norm: each the direction of the mean over its texts.
 
     With a cache that knows every text, the encoder's weights are not loaded.
@@ -25,11 +25,14 @@ def embed_prompts(
     """
     texts = list(dict.fromkeys(text for prompt in prompts for text in prompt.all_texts))
     embeddings = _embed_texts(texts, encoder, cache)
-    means = [torch.stack([embeddings[text] for text in prompt.all_texts]).mean(dim=0) for prompt in prompts]
-    return F.normalize(torch.stack(means), dim=-1) if means else torch.zeros(0, encoder.width)
+    if not prompts:
+        return np.zeros((0, encoder.width), np.float32)
+    means = np.stack([np.mean([embeddings[text] for text in prompt.all_texts], axis=0) for prompt in prompts])
+    lengths = np.linalg.norm(means, axis=1, keepdims=True)
+    return np.asarray(means / np.maximum(lengths, LEAST_NORM), np.float32)
 
 
-def _embed_texts(texts: list[str], encoder: TextEncoder, cache: EmbeddingCache | None) -> dict[str, Tensor]:
+def _embed_texts(texts: list[str], encoder: TextEncoder, cache: EmbeddingCache | None) -> dict[str, Floats]:
     if cache is None:
         return dict(zip(texts, encoder.encode(texts), strict=True))
     known = {text: cached for text in texts if (cached := cache.get(encoder, text)) is not None}

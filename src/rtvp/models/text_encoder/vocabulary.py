@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from rtvp.errors import RtvpError
-from rtvp.types import Prompt
+from rtvp.types import Floats, Prompt
 
 
 class VocabularyEncoder:
@@ -41,7 +40,7 @@ class VocabularyEncoder:
         """Number of prompts V."""
         return len(self.prompts)
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
+    def encode(self, texts: Sequence[str]) -> Floats:
         """N texts to [N, V] float32, one 1 a row.
 
         Raises:
@@ -54,4 +53,4 @@ class VocabularyEncoder:
                     f"this model was exported for the prompts {known} alone, got {text!r:.80}: ask for "
                     "those, or export without --vocabulary"
                 )
-        return torch.eye(self.width)[[self._column[text] for text in texts]]
+        return np.eye(self.width, dtype=np.float32)[[self._column[text] for text in texts]]

@@ -49,7 +49,7 @@ def test_half_is_near_and_answers_in_float32(
     whole, half = TorchNetwork(module)(images, TEXT), TorchNetwork(module, half=True)(images, TEXT)
     assert half.logits.dtype == half.boxes_xyxy.dtype == np.float32
     assert not np.array_equal(half.logits, whole.logits)
-    assert np.abs(half.logits - whole.logits).mean() < 0.1 * whole.logits.std()
+    assert np.median(np.abs(half.logits - whole.logits)) < 0.1 * whole.logits.std()
 
 
 def test_too_little_memory_is_told(images: np.ndarray) -> None:

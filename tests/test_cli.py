@@ -82,6 +82,24 @@ def test_detect(
     assert [entry["verdict"] for entry in found] == ["NOT OK", "OK", "NOT OK"]
 
 
+def test_how_near_everything_was_to_its_threshold_is_told(
+    detect: Callable[..., tuple[int, Path]], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An OK by the model's own threshold says little of a part that it never saw."""
+    hint = "The threshold is the model's own"
+    detect(folder / "b" / "one.png", folder / "a" / "one.png", "--prompts", "red, green")
+    captured = capsys.readouterr().out
+    assert re.search(r"^ red +1 +1\.00 +0\.50 *$", captured, re.MULTILINE)
+    assert re.search(r"^ green +0 +0\.00 +0\.50 *$", captured, re.MULTILINE)
+    assert hint in captured
+    detect(folder / "b" / "one.png", "--prompts", "red", "--threshold", 0.25)
+    captured = capsys.readouterr().out
+    assert re.search(r"^ red +0 +0\.00 +0\.25 *$", captured, re.MULTILINE)
+    assert hint not in captured
+    detect(folder / "a" / "broken.png", "--prompts", "red")
+    assert re.search(r"^ red +0 +- +0\.50 *$", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_a_broken_image_does_not_stop_the_others(
     detect: Callable[..., tuple[int, Path]], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -338,9 +338,16 @@ def _image_progress(total: int) -> Iterator[Callable[[Result | ImageProblem], No
 
 
 def _print_summary(summary: Summary, out: Path) -> None:
-    table = Table("prompt", Column("found", justify="right"), box=None)
-    for name in summary.names:
-        table.add_row(name, str(summary.found[name]))
+    columns = (Column(title, justify="right") for title in ("found", "highest score", "threshold"))
+    table = Table("prompt", *columns, box=None)
+    for name, threshold in zip(summary.names, summary.thresholds, strict=True):
+        highest = summary.highest.get(name)
+        table.add_row(
+            name,
+            str(summary.found[name]),
+            "-" if highest is None else f"{highest:.2f}",
+            f"{threshold:.2f}",
+        )
     console = make_console()
     console.print(table)
     images = summary.ok + summary.not_ok
@@ -352,3 +359,9 @@ def _print_summary(summary: Summary, out: Path) -> None:
         f"{summary.images_per_second:.1f} images/s; results in {out}",
         soft_wrap=True,
     )
+    if summary.own_threshold:
+        console.print(
+            "The threshold is the model's own, of products that it knows. Before OK means anything on yours: "
+            "rtvp calibrate GOOD_IMAGES, or choose a --threshold.",
+            soft_wrap=True,
+        )

@@ -49,7 +49,8 @@ def test_half_is_near_and_answers_in_float32(
     whole, half = TorchNetwork(module)(images, TEXT), TorchNetwork(module, half=True)(images, TEXT)
     assert half.logits.dtype == half.boxes_xyxy.dtype == np.float32
     assert not np.array_equal(half.logits, whole.logits)
-    assert np.median(np.abs(half.logits - whole.logits)) < 0.1 * whole.logits.std()
+    for ours, theirs in zip(half.prompt_scores, whole.prompt_scores, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=0.05)  # before any cell is chosen by rank
 
 
 def test_too_little_memory_is_told(images: np.ndarray) -> None:

@@ -40,7 +40,10 @@ class Summary:
 
     Attributes:
         names: prompt names.
+        thresholds: the score that a detection of each name has to exceed.
+        own_threshold: whether that is the model's own, which knows nothing of these parts.
         found: detections per prompt name.
+        highest: the highest score of each name in any image.
         not_ok: images in which something was found.
         ok: images in which nothing was.
         broken: images that could not be read.
@@ -49,7 +52,10 @@ class Summary:
     """
 
     names: list[str]
+    thresholds: tuple[float, ...]
+    own_threshold: bool = False
     found: Counter[str] = field(default_factory=Counter)
+    highest: dict[str, float] = field(default_factory=dict)
     not_ok: int = 0
     ok: int = 0
     broken: int = 0
@@ -67,6 +73,8 @@ class Summary:
             self.broken += 1
             return
         self.hurried += result.tiles[0] < result.tiles[1]
+        for name, presence in zip(result.names, result.presence.tolist(), strict=True):
+            self.highest[name] = max(presence, self.highest.get(name, 0.0))
         if result.verdict == "OK":
             self.ok += 1
         else:
@@ -112,7 +120,8 @@ def detect_to_folder(
     lowest = min(SCORE_FLOOR, *np.atleast_1d(limits).tolist()) if coco else threshold
     maker = detector.mask_maker(masks)
     results = detector.detect_many(images, prompts, batch, lowest, explain, True, tiling, maker or False)
-    summary = Summary([prompt.name for prompt in prompts])
+    of_each = tuple(np.broadcast_to(limits, len(prompts)).tolist())
+    summary = Summary([prompt.name for prompt in prompts], of_each, own_threshold=threshold is None)
     content, start = _settings(detector, limits, prompts, tiling, maker), time.perf_counter()
     with ExitStack() as stack:
         predict = stack.enter_context(json_list(out / "predictions.json")) if coco else None

@@ -66,7 +66,7 @@ def open_onnx(path: Path) -> ExportedNetwork:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads()
     options.log_severity_level = 3  # errors
-    # It would plan the memory of each shape anew, and keep it: pictures have many shapes. 50 MB, hardly slower.
+    # It plans the memory of each shape anew and keeps it, 50 MB each: pictures have many shapes.
     options.enable_mem_pattern = False
     try:
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -20,3 +20,8 @@ from rtvp.reproduce.results import seeds_counted
 def test_seeds_are_counted_arm_by_arm(seeds: dict[str, list[int]], expected: str) -> None:
     runs = [run_result(arm, {"AP": 0.1}, seed=seed) for arm, own in seeds.items() for seed in own]
     assert seeds_counted(runs) == expected
+
+
+def test_seeds_are_counted_task_by_task() -> None:
+    runs = [run_result("rtvp", {"AP": 0.1}, task=task, seed=s) for task, s in (("a", 0), ("b", 0), ("b", 1))]
+    assert seeds_counted(runs) == "mean ± standard deviation of 1 to 2 seeds"

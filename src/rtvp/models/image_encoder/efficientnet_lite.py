@@ -167,7 +167,7 @@ class UnevenConvolution(torch.autograd.Function):
     @staticmethod
     def symbolic(graph: Any, x: Any, weight: Any, bias: Any, before: int, stride: int, groups: int) -> Any:
         """The same for the exporter."""
-        inputs = [x, weight] if bias.node().mustBeNone() else [x, weight, bias]
+        inputs = [x, weight] if bias is None else [x, weight, bias]
         sides = weight.type().sizes()[2:]
         found = graph.op(
             "Conv",

@@ -262,9 +262,9 @@ def _one_step(losses: Callable[[], Any], module: Any, optimizer: Any) -> None:
 
 
 CONTESTANTS: dict[str, Callable[[Task], Ready]] = {
-    "rtvp": rtvp_by("torch"),
-    "rtvp, bf16": rtvp_by("torch-bf16"),
-    "rtvp, onnx": rtvp_by("onnx"),
+    "rtvp": rtvp_by("onnx"),  # what `rtvp detect` takes unless told
+    "rtvp, torch": rtvp_by("torch"),
+    "rtvp, torch bf16": rtvp_by("torch-bf16"),
     "rtvp, openvino": rtvp_by("openvino"),
     "rtvp, openvino bf16": rtvp_by("openvino-bf16"),
     "rtvp with Mobile-SAM": rtvp_mobile_sam,
@@ -279,7 +279,7 @@ CONTESTANTS: dict[str, Callable[[Task], Ready]] = {
     "YOLO-World-S, training step": ultralytics_training,
 }
 
-WITHOUT_TORCH = ("rtvp, onnx", "rtvp, openvino", "rtvp, openvino bf16")
+WITHOUT_TORCH = ("rtvp", "rtvp, openvino", "rtvp, openvino bf16")
 
 
 def main() -> None:

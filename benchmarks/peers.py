@@ -24,7 +24,14 @@ from pathlib import Path
 from typing import Any
 
 WORKER = Path(__file__).with_name("peer_worker.py")
-OURS = ("rtvp", "rtvp, bf16", "rtvp, onnx", "rtvp, openvino", "rtvp, openvino bf16", "rtvp with Mobile-SAM")
+OURS = (
+    "rtvp",
+    "rtvp, torch",
+    "rtvp, torch bf16",
+    "rtvp, openvino",
+    "rtvp, openvino bf16",
+    "rtvp with Mobile-SAM",
+)
 THEIRS = (
     "YOLO-World-S",
     "YOLO-World-S, onnx",
@@ -55,13 +62,14 @@ class ops:
     nms = staticmethod(TorchNMS.nms)
 """
 WAYS = {"whole": "file to boxes", "network": "network alone"}
+COSTS = {"start_s": "start to first boxes", "peak_mib": "peak memory"}  # once a contestant
 PAIRS = {  # what is compared: the faster, as we hope, and the slower
     "whole": [
         ("rtvp", "YOLO-World-S"),
         ("rtvp", "YOLOE-S"),
+        ("rtvp, torch", "YOLO-World-S"),
+        ("rtvp, torch bf16", "YOLO-World-S"),
         ("rtvp, openvino", "YOLO-World-S"),
-        ("rtvp, bf16", "YOLO-World-S"),
-        ("rtvp, onnx", "YOLO-World-S"),
         ("rtvp, openvino bf16", "YOLO-World-S"),
         ("rtvp, openvino bf16", "Grounding DINO-T"),
         ("rtvp", "Grounding DINO-T"),
@@ -69,11 +77,11 @@ PAIRS = {  # what is compared: the faster, as we hope, and the slower
         ("rtvp with Mobile-SAM", "YOLO-World-S"),
     ],
     "network": [
-        ("rtvp", "YOLO-World-S"),
-        ("rtvp, onnx", "YOLO-World-S, onnx"),
+        ("rtvp, torch", "YOLO-World-S"),
+        ("rtvp", "YOLO-World-S, onnx"),
         ("rtvp, openvino", "YOLO-World-S, openvino"),
         ("rtvp, openvino bf16", "YOLO-World-S, openvino bf16"),
-        ("rtvp", "YOLOE-S"),
+        ("rtvp, torch", "YOLOE-S"),
         ("rtvp with Mobile-SAM", "YOLO-World-S"),
         ("rtvp, training step", "YOLO-World-S, training step"),
     ],
@@ -215,6 +223,10 @@ def _report(contestants: list[Contestant], arguments: argparse.Namespace, rounds
                     b / a for a, b in zip(by_name[fast].times[way], by_name[slow].times[way], strict=True)
                 ]
                 ratios[way][f"{slow} / {fast}"] = _spread(each)
+    for cost in COSTS:
+        once = {own.name: own.facts[cost] for own in contestants}
+        pairs = [pair for pair in PAIRS["whole"] if pair[1] in once]
+        ratios[cost] = {f"{slow} / {fast}": _spread([once[slow] / once[fast]]) for fast, slow in pairs}
     return {
         "machine": {"processor": processor(), "threads": arguments.threads},
         "size_px": arguments.size,
@@ -250,7 +262,9 @@ def _show(report: dict[str, Any]) -> None:
         print(name, whole, network, *more, sep=" | ")
     for way, pairs in report["ratios"].items():
         for pair, ratio in pairs.items():
-            print(f"{WAYS[way]}: {pair}: {ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})")
+            print(
+                f"{(WAYS | COSTS)[way]}: {pair}: {ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
+            )
 
 
 if __name__ == "__main__":

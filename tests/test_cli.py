@@ -40,6 +40,7 @@ def detect(
 ) -> Callable[..., tuple[int, Path]]:
     """``rtvp detect`` with the detector of known answers, into ``tmp_path / out``: exit code and folder."""
     monkeypatch.setattr("rtvp.predict.load", lambda weights, device, size, runtime: colour_detector)
+    monkeypatch.setattr("rtvp.predict.usual_runtime", lambda weights, device: None)
 
     def run(*arguments: object) -> tuple[int, Path]:
         return main(["detect", *map(str, arguments), "--out", str(tmp_path / "out")]), tmp_path / "out"

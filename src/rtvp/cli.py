@@ -150,7 +150,8 @@ def detect(
     runtime: Annotated[
         str | None,
         typer.Option(
-            help="torch, torch-bf16, onnx, openvino or openvino-bf16; what fits --weights if left out."
+            help="torch, torch-bf16, onnx, openvino or openvino-bf16; if left out, onnx for the package's own "
+            "models on a CPU, else what fits --weights."
         ),
     ] = None,
     reference: Annotated[
@@ -179,7 +180,7 @@ def detect(
             calibration = opened.calibration
     paths, wanted, coco_file = _plan(sources, prompts, prompts_file, coco, images, out)
     from rtvp.data.images import find_images
-    from rtvp.predict import Calibration, detect_to_folder, load
+    from rtvp.predict import Calibration, detect_to_folder, load, usual_runtime
     from rtvp.tiling import Tiling
 
     if calibration is not None and threshold is not None:
@@ -190,6 +191,8 @@ def detect(
     if tiling is not None:
         tiling = replace(tiling, seconds=tile_seconds)
     limits = Calibration.read(calibration) if calibration is not None else threshold
+    if runtime is None and not reference:  # exported models cannot be compared with good parts
+        runtime = usual_runtime(weights, device)
     detector = load(weights, device, size, runtime)
     if reference:
         detector = detector.compared_with(find_images(reference))

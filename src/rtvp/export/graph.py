@@ -94,4 +94,4 @@ def import_onnx() -> Any:
     try:
         return importlib.import_module("onnx")
     except ImportError as error:
-        raise RtvpError("onnx is not installed: pip install 'rtvp[export]'") from error
+        raise RtvpError("onnx is not installed: pip install onnx") from error

@@ -206,7 +206,7 @@ def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise RtvpError(f"{name} is not installed: pip install 'rtvp[export]'") from error
+        raise RtvpError(f"{name} is not installed: pip install {name}") from error
 
 
 def _one_line(error: Exception) -> str:

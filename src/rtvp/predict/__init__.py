@@ -5,7 +5,7 @@ from __future__ import annotations
 from rtvp.predict.calibration import Calibration
 from rtvp.predict.coco import CocoFile, read_coco_file
 from rtvp.predict.detector import Detector
-from rtvp.predict.loading import load
+from rtvp.predict.loading import load, usual_runtime
 from rtvp.predict.masks import MaskMaker
 from rtvp.predict.result import ImageProblem, Result
 from rtvp.predict.run import Summary, detect_to_folder
@@ -23,4 +23,5 @@ __all__ = [
     "detect_to_folder",
     "load",
     "read_coco_file",
+    "usual_runtime",
 ]

@@ -1,0 +1,51 @@
+"""Which runtime a model is run by; what is loaded is tested where it is used."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import rtvp
+from rtvp.models.runtimes import ExportedNetwork
+from rtvp.models.torch_network import TorchNetwork
+from rtvp.predict import usual_runtime
+
+MODELS = [None, "rtvp-lite0", "open"]
+
+
+@pytest.mark.parametrize("weights", MODELS)
+def test_a_model_of_the_package_is_run_by_onnx_runtime_and_exported_once(weights: str | None) -> None:
+    assert usual_runtime(weights, "cpu") == "onnx"
+    network = rtvp.load(weights, runtime=usual_runtime(weights, "cpu")).network
+    assert isinstance(network, ExportedNetwork)
+    assert network.facts.name == (weights or "rtvp-lite0")
+
+
+def test_other_weights_and_devices_are_run_by_what_fits_them(tmp_path: Path) -> None:
+    assert usual_runtime(None, "cuda") is None
+    assert usual_runtime(tmp_path / "own.safetensors", "cpu") is None
+    assert usual_runtime(tmp_path / "own.onnx", "cpu") is None
+    assert isinstance(rtvp.load().network, TorchNetwork)  # of Python, where compared_with may follow
+
+
+def test_without_onnx_runtime_torch_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert usual_runtime(None, "cpu") is None
+
+
+def test_where_nothing_can_be_kept_torch_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "home").write_text("in the way")
+    monkeypatch.setenv("RTVP_HOME", str(tmp_path / "home"))
+    assert usual_runtime(None, "cpu") is None
+
+
+def test_a_damaged_model_is_told_of_by_loading_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(name: str) -> Path:
+        raise rtvp.errors.RtvpError(f"weights {name}: damaged")
+
+    monkeypatch.setattr("rtvp.models.weights.find", damaged)
+    assert usual_runtime(None, "cpu") is None
+    with pytest.raises(rtvp.errors.RtvpError, match="weights rtvp-lite0: damaged"):
+        rtvp.load()

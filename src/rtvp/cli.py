@@ -150,8 +150,8 @@ def detect(
     runtime: Annotated[
         str | None,
         typer.Option(
-            help="torch, torch-bf16, onnx, openvino or openvino-bf16; if left out, onnx for the package's own "
-            "models on a CPU, else what fits --weights."
+            help="torch, torch-bf16, onnx, openvino or openvino-bf16; if left out, onnx for models of the "
+            "package on a CPU, else what fits --weights."
         ),
     ] = None,
     reference: Annotated[

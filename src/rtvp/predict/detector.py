@@ -27,7 +27,7 @@ from rtvp.predict.result import ImageProblem, Result
 from rtvp.predict.search import Placed, Search, as_prompts, read, to_result, with_masks
 from rtvp.predict.surroundings import SurroundingsMasks
 from rtvp.tiling import Closer, Tiling, look_closer
-from rtvp.types import Detections, Prompt
+from rtvp.types import Detections, Floats, Prompt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,6 +75,7 @@ class Detector:
         self.network, self.config, self.text_encoder = network, config, text_encoder
         self.name, self.cache, self.digest = name, cache, digest
         self._compared = False
+        self._embedded: tuple[tuple[Prompt, ...], Floats] | None = None
         self._mask_maker: MaskMaker | None = None
 
     @property
@@ -140,7 +141,7 @@ class Detector:
             raise RtvpError(f"batch: expected at least 1, got {batch}")
         if explain and not self.config.visual_prompt.enabled:
             raise RtvpError(f"model {self.name} has no visual prompt, so there is nothing to explain with")
-        text = embed_prompts(wanted, self.text_encoder, self.cache)
+        text = self._embed(wanted)
         names = tuple(prompt.name for prompt in wanted)
         tiling = Tiling.of(tile)
         if tiling is not None and self._compared:
@@ -209,6 +210,12 @@ class Detector:
     def settings(self, prompts: Sequence[Prompt], tiling: Tiling | None) -> dict[str, Any]:
         """What decides the scores, for JSON."""
         return score_settings(self.name, self.digest, self.size, prompts, tiling)
+
+    def _embed(self, prompts: tuple[Prompt, ...]) -> Floats:
+        # Who detects image by image asks for the same each time.
+        if self._embedded is None or self._embedded[0] != prompts:
+            self._embedded = prompts, embed_prompts(prompts, self.text_encoder, self.cache)
+        return self._embedded[1]
 
     def _stream(self, images: Iterable[ImageSource], search: Search) -> Iterator[Result | ImageProblem]:
         remaining = iter(images)

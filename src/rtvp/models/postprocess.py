@@ -170,7 +170,7 @@ def vote(boxes_xyxy: Floats, scores: Floats, labels: Indices, kept: Indices) -> 
     """
     voted = boxes_xyxy[kept]
     for own in of_each_label(labels):
-        mine = np.flatnonzero(np.isin(kept, own, assume_unique=True))
+        mine = np.flatnonzero(labels[kept] == labels[own[0]])
         near = pairwise_iou(voted[mine], boxes_xyxy[own]) > VOTING_IOU
         near |= kept[mine, None] == own  # itself, however thin
         # In double precision, so that the mean of equal boxes is that box.

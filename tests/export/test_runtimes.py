@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rtvp.export.checkpoint import export_checkpoint
+from rtvp.models.runtimes import threads
 
 # One thread opens a detector, another one lets it go, as a queue of jobs may do; then a worker process ends.
 LET_GO_ELSEWHERE = """
@@ -40,3 +41,13 @@ def test_a_process_hears_its_signals_after_the_model_is_gone(
     command = [sys.executable, "-c", LET_GO_ELSEWHERE, str(path), runtime]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout.strip()) == (0, "a child ended"), done.stderr
+
+
+@pytest.mark.parametrize(("given", "expected"), [("3", 3), ("", 0), ("many", 0), (None, 0)])
+def test_threads_are_those_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, expected: int
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert threads() == expected

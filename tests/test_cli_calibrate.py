@@ -38,6 +38,7 @@ def parts(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, colour_detector: Detector, parts: Path) -> Run:
     monkeypatch.setattr("rtvp.predict.load", lambda weights, device, size, runtime=None: colour_detector)
+    monkeypatch.setattr("rtvp.predict.usual_runtime", lambda weights, device: None)
     monkeypatch.chdir(parts)
 
     def run(*arguments: object) -> int:

@@ -62,13 +62,14 @@ def calibrate_command(
         raise RtvpError(f"--plot: expected a .png or .svg file, got {plot}")
     from rtvp.data.prompts import parse_prompts
     from rtvp.mmio.taxonomy import taxonomy
-    from rtvp.predict import Calibration, load
+    from rtvp.predict import Calibration, load, usual_runtime
     from rtvp.predict.calibration import choose_thresholds
     from rtvp.predict.prompt_check import check_prompts
     from rtvp.tiling import Tiling
 
     wanted, tiling = parse_prompts(prompts), Tiling.of(tile)
-    detector = load(weights, device, size)
+    runtime = None if reference else usual_runtime(weights, device)  # as `rtvp detect` will choose
+    detector = load(weights, device, size, runtime)
     if reference:
         from rtvp.data.images import find_images
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import rtvp
+from rtvp.errors import RtvpError
 from rtvp.models.runtimes import ExportedNetwork
 from rtvp.models.torch_network import TorchNetwork
 from rtvp.predict import usual_runtime
@@ -43,9 +44,25 @@ def test_where_nothing_can_be_kept_torch_is_enough(tmp_path: Path, monkeypatch: 
 
 def test_a_damaged_model_is_told_of_by_loading_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def damaged(name: str) -> Path:
-        raise rtvp.errors.RtvpError(f"weights {name}: damaged")
+        raise RtvpError(f"weights {name}: damaged")
 
     monkeypatch.setattr("rtvp.models.weights.find", damaged)
     assert usual_runtime(None, "cpu") is None
-    with pytest.raises(rtvp.errors.RtvpError, match="weights rtvp-lite0: damaged"):
+    with pytest.raises(RtvpError, match="weights rtvp-lite0: damaged"):
         rtvp.load()
+
+
+def test_where_nothing_can_be_exported_torch_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later PyTorch may have dropped its exporter; that must not keep anybody from detecting."""
+
+    def dropped(*_: object, **__: object) -> None:
+        raise TypeError("export() got an unexpected keyword argument 'dynamo'")
+
+    monkeypatch.setenv("RTVP_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.onnx.export", dropped)
+    assert usual_runtime(None, "cpu") is None
+    with pytest.raises(RtvpError, match=r"cannot export rtvp-lite0 \(export\(\) got an unexpected"):
+        rtvp.load(runtime="onnx")
+    assert not list(tmp_path.rglob("*.onnx*"))

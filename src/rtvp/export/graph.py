@@ -53,7 +53,7 @@ def write_onnx(path: Path, detector: RTVPDetector, facts: ExportFacts, text: Ten
         text: [K, D] float32 embeddings of the vocabulary, if there is one.
 
     Raises:
-        RtvpError: the package onnx is not installed.
+        RtvpError: the package onnx is not installed, or PyTorch cannot export.
     """
     onnx = import_onnx()
     graph = ExportGraph(detector, text).eval()
@@ -61,19 +61,27 @@ def write_onnx(path: Path, detector: RTVPDetector, facts: ExportFacts, text: Ten
     if text is None:
         width = facts.config.text_width
         inputs["text"] = nn.functional.normalize(torch.randn(EXAMPLE_PROMPTS, width), dim=-1)
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # of its successor, and of constants that are left to the runtimes
-        # By tracing: the successor needs a further package, and no branch here depends on the data.
-        torch.onnx.export(
-            graph,
-            tuple(inputs.values()),
-            str(path),
-            input_names=list(inputs),
-            output_names=list(facts.output_names),
-            dynamic_axes={name: DYNAMIC[name] for name in inputs},
-            opset_version=OPSET,
-            dynamo=False,
-        )
+    try:
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter(
+                "ignore"
+            )  # of its successor, and of constants that are left to the runtimes
+            # By tracing: the successor needs a further package, and no branch here depends on the data.
+            torch.onnx.export(
+                graph,
+                tuple(inputs.values()),
+                str(path),
+                input_names=list(inputs),
+                output_names=list(facts.output_names),
+                dynamic_axes={name: DYNAMIC[name] for name in inputs},
+                opset_version=OPSET,
+                dynamo=False,
+            )
+    except OSError:
+        raise  # of the file, not of the model
+    except Exception as error:  # other releases raise nearly anything
+        reason = " ".join(str(error).split())[:200]
+        raise RtvpError(f"PyTorch {torch.__version__} cannot export {facts.name} ({reason})") from error
     write_facts(path, facts, onnx)
 
 

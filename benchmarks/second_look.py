@@ -31,10 +31,7 @@ from rtvp.types import Detections, Floats, Prompt
 ASKED: dict[str, Prompting] = {"names": "own", "defect": "generic"}
 FIGURES = ("AP", "AP50", "auroc", "false_per_good")
 SHARE = 0.6  # of the first look's input side
-UNSEEN, SEEN = (
-    32.0,
-    64.0,
-)  # sides of a box, px of the first input: from here the second look counts, here fully
+UNSEEN, SEEN = 32.0, 64.0  # side of a box, px of the first input: from here the second counts, here fully
 SAME_BOX = 0.5  # overlap from which on two boxes of one name are one
 LEAST = 1e-4  # score of what a look does not see
 

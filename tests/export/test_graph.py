@@ -40,8 +40,8 @@ def read_network(checkpoint: Path) -> TorchNetwork:
     return TorchNetwork(load_detector(checkpoint)[0])
 
 
-def assert_same(found: Predictions, expected: Predictions) -> None:
-    np.testing.assert_allclose(found.boxes_xyxy, expected.boxes_xyxy, atol=5e-2, rtol=1e-4)  # px
+def assert_same(found: Predictions, expected: Predictions, px: float = 1e-2) -> None:
+    np.testing.assert_allclose(found.boxes_xyxy, expected.boxes_xyxy, atol=px, rtol=1e-4)
     np.testing.assert_allclose(found.logits, expected.logits, atol=1e-4, rtol=1e-4)
     assert (found.presence_logits is None) == (expected.presence_logits is None)
     if expected.presence_logits is not None:
@@ -125,7 +125,8 @@ def test_every_image_encoder_can_be_exported(
     detector, network = read_network(checkpoint), open_exported(tmp_path / FORMATS[format])
     for shape in [(1, 64, 96, 1), (2, 256, 160, 3)]:
         images, text = an_input(*shape)
-        assert_same(network(images, text), detector(images, text))
+        # Rounding adds up over many layers of random weights.
+        assert_same(network(images, text), detector(images, text), px=5e-2)
 
 
 def test_the_tiny_detector_is_no_trivial_one(checkpoint: Path) -> None:

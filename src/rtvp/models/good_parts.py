@@ -153,12 +153,12 @@ def compare(network: Network, images: Iterable[NDArray[np.uint8]]) -> tuple[Torc
     Raises:
         RtvpError: an exported detector, one that compares already, or too few images.
     """
-    detector = network.module if isinstance(network, TorchNetwork) else None
-    if not (isinstance(network, TorchNetwork) and isinstance(detector, RTVPDetector)):
+    if not isinstance(network, TorchNetwork) or not isinstance(network.module, RTVPDetector):
         raise RtvpError("only a checkpoint can be compared with good parts, once, and not an exported file")
     tensors = (to_tensor(pixels[None], network.device) for pixels in images)
-    parts = learn_good_parts(detector.image_encoder, tensors)
-    return TorchNetwork(ComparingDetector(detector, parts), network.device, network.half), parts.digest
+    parts = learn_good_parts(network.module.image_encoder, tensors)
+    compared = ComparingDetector(network.module, parts)
+    return TorchNetwork(compared, network.device, network.half), parts.digest
 
 
 def mean_inside(maps: Tensor, boxes_xyxy: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rtvp.data.synthetic.fields import Array, Colour, blur, choose, mix, relief, spread
 
+IN_ROWS = 0.35  # of the arrays: teeth, pins, links close together in rows
 FASTENED = frozenset({"brushed metal", "rolled steel", "cast metal", "painted sheet", "plastic", "wood"})
 TEXTILE = frozenset({"fabric", "leather"})
 STEELS: tuple[Colour, ...] = ((0.75, 0.75, 0.77), (0.5, 0.5, 0.53), (0.78, 0.66, 0.38), (0.2, 0.2, 0.21))
@@ -71,7 +72,7 @@ def _stamp(
 ) -> tuple[Array, Array]:
     """Picture and opacity of one element, 2 * ceil(1.3 * radius) + 3 px square."""
     size = math.ceil(1.3 * radius) + 1
-    if kind in ("pad", "chip"):
+    if kind in ("tooth", "pad", "chip"):
         alpha = _bar(size, 1.9 * radius, radius, 0.0)
         shade = np.clip(1 + relief(blur(alpha, 0.2 * radius), light, 0.5 * radius), 0.5, 1.6)
     else:
@@ -115,6 +116,25 @@ def grid(rng: Generator, plain: NDArray[np.uint8], radius: float) -> list[tuple[
     return [(float(x), float(y)) for x, y in points[inside] if clear[int(y), int(x)]]
 
 
+def row(rng: Generator, plain: NDArray[np.uint8], radius: float) -> list[tuple[float, float]]:
+    """Places close together in one row or two, from end to end of the plain material."""
+    height, width = plain.shape
+    upright = bool(rng.random() < 0.5)
+    across, reach = (width, height) if upright else (height, width)
+    pitch, first = radius * rng.uniform(1.3, 2.6), rng.uniform(0.2, 0.8) * across
+    alongs = np.arange(2 * radius, reach - 2 * radius, pitch)
+    rows = [first] if rng.random() < 0.5 else [first, first + radius * rng.uniform(2.2, 3.0)]
+    offset = pitch * float(rng.choice([0, 0.5]))
+    points = [(at, along + number * offset) for number, at in enumerate(rows) for along in alongs]
+    placed = [(a, b) if upright else (b, a) for a, b in points]
+    clear = np.asarray(cv2.erode(plain, np.ones((2 * round(radius) + 1,) * 2, np.uint8), borderValue=0))
+    return [
+        (float(x), float(y))
+        for x, y in placed
+        if 0 <= x < width and 0 <= y < height and clear[int(y), int(x)]
+    ]
+
+
 def draw_fixtures(
     rng: Generator, image: Array, plain: NDArray[np.uint8], surface: str, light: tuple[float, float]
 ) -> tuple[Array, Array, tuple[Fixture, ...]]:
@@ -122,15 +142,15 @@ def draw_fixtures(
 
     Their places are cleared in ``plain``.
     """
-    kinds: tuple[str, ...] = ("screw", "slotted screw", "socket screw", "rivet")
+    kinds: tuple[str, ...] = ("screw", "slotted screw", "socket screw", "rivet", "tooth")
     palette = STEELS
     if surface == "circuit board":
-        kinds, palette = ("pad", "chip", "rivet"), SOLDERS
+        kinds, palette = ("pad", "chip", "tooth", "rivet"), SOLDERS
     elif surface in TEXTILE:
-        kinds, palette = ("button", "eyelet", "rivet"), BUTTONS
+        kinds, palette = ("button", "eyelet", "rivet", "tooth"), BUTTONS
     kind, colour = str(rng.choice(kinds)), choose(rng, palette)
     radius = max(3.0, rng.uniform(0.018, 0.05) * min(plain.shape))
-    points = grid(rng, plain, radius)
+    points = row(rng, plain, radius) if rng.random() < IN_ROWS else grid(rng, plain, radius)
     if len(points) < 3:
         return image, image, ()
     size = math.ceil(1.3 * radius) + 1

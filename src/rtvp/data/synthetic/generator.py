@@ -53,11 +53,13 @@ ON_SURFACE: dict[str, Painter] = {
     "fingerprint": areas.fingerprint,
     "knot": areas.knot,
     "contamination": areas.contamination,
+    "worn area": structure.worn_area,
 }
 # They find their own place: at a fixture, a conductor or the outline.
 OF_STRUCTURE: dict[str, Painter] = {
     "missing part": structure.missing_part,
     "misaligned part": structure.misaligned_part,
+    "bent part": structure.bent_part,
     "chip": structure.chip,
     "burr": structure.burr,
     "open circuit": structure.open_circuit,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from rtvp.data.synthetic.bodies import make_body
 from rtvp.data.synthetic.fields import (
     Array,
     Colour,
@@ -29,6 +30,28 @@ from rtvp.data.synthetic.surfaces import SURFACES
 
 FIXTURED = FASTENED | TEXTILE | {"circuit board"}
 SHEETS = frozenset({"fabric", "leather", "cardboard", "rubber", "wood", "glass", "circuit board"})
+SOLID = frozenset(
+    {
+        "brushed metal",
+        "rolled steel",
+        "cast metal",
+        "painted sheet",
+        "plastic",
+        "ceramic tile",
+        "rubber",
+        "wood",
+    }
+)
+EMBODIED = 0.6  # of the parts of solid material that have a shape of their own
+FLAT_EDGED = 0.4  # of the others that do not fill the frame
+SPECKLED = 0.1
+FLECKS: tuple[Colour, ...] = (
+    (0.7, 0.15, 0.12),
+    (0.1, 0.1, 0.1),
+    (0.9, 0.9, 0.88),
+    (0.15, 0.25, 0.6),
+    (0.5, 0.3, 0.1),
+)
 BACKDROPS: tuple[Colour, ...] = ((0.05, 0.05, 0.06), (0.9, 0.9, 0.9), (0.55, 0.55, 0.55), (0.25, 0.27, 0.3))
 
 
@@ -109,9 +132,9 @@ def _outline(rng: Generator, surface: str, height: int, width: int) -> Array:
 
 
 def _set_on_backdrop(
-    rng: Generator, image: Array, part: Array, light: tuple[float, float], unit: float
+    rng: Generator, image: Array, part: Array, light: tuple[float, float], unit: float, bevelled: bool
 ) -> tuple[Array, Array]:
-    """The part before a backdrop, its edge bevelled and its shadow cast: (picture, backdrop with shadow)."""
+    """The part before a backdrop, its shadow cast: (picture, backdrop with shadow)."""
     height, width = part.shape
     colour = choose(rng, BACKDROPS)
     mottle = rng.uniform(0.01, 0.12) * fractal(rng, height, width, 60 * unit, 4)
@@ -120,8 +143,22 @@ def _set_on_backdrop(
     shift = np.array([[1, 0, -light[0] * offset], [0, 1, -light[1] * offset]], np.float32)
     shadow = blur(np.asarray(cv2.warpAffine(part, shift, (width, height)), np.float32), 0.6 * offset)
     behind = np.asarray(behind * spread(1 - np.float32(rng.uniform(0.2, 0.7)) * shadow), np.float32)
+    if not bevelled:
+        return mix(behind, image, part), behind
     bevel = relief(blur(part, rng.uniform(0.8, 3) * unit), light, rng.uniform(0.5, 2.0) * unit)
     return mix(behind, image * spread(1 + np.clip(bevel, -0.6, 0.6)), part), behind
+
+
+def _speckled(rng: Generator, image: Array) -> Array:
+    """The material with flecks all over, as pills, granulates and recycled plastics have them."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    flecks = np.zeros((height, width), np.uint8)
+    for _ in range(int(rng.integers(20, 200))):
+        x, y = rng.uniform(0, 1, 2) * (width, height)
+        radius = rng.uniform(0.001, 0.007) * side
+        cv2.circle(flecks, (round(x * 8), round(y * 8)), round(radius * 8), 255, -1, cv2.LINE_AA, 3)
+    return mix(image, choose(rng, FLECKS), flecks * np.float32(rng.uniform(0.4, 0.95) / 255))
 
 
 def make_scene(rng: Generator, surface: str, height: int, width: int) -> Scene:
@@ -132,9 +169,17 @@ def make_scene(rng: Generator, surface: str, height: int, width: int) -> Scene:
     light = (math.cos(light_angle), math.sin(light_angle))
     image, part, backdrop, conductors = texture.image, None, None, None
     plain = np.ones((height, width), np.uint8)
-    if rng.random() < 0.4:
+    embodied = surface in SOLID and rng.random() < EMBODIED
+    if embodied:
+        body = make_body(rng, height, width, light)
+        image = body.shape(image)
+        part = body.cover if body.cover.min() < 0.5 else None
+        plain = ((body.cover > 0.99) & (body.bores < 0.01)).astype(np.uint8)
+    elif rng.random() < FLAT_EDGED:
         part = _outline(rng, surface, height, width)
         plain = (part > 0.99).astype(np.uint8)
+    if rng.random() < SPECKLED:
+        image = _speckled(rng, image)
     if surface == "circuit board":
         image, conductors = draw_conductors(rng, image, unit)
     image = draw_marks(rng, image, plain, surface, light, unit)
@@ -143,7 +188,7 @@ def make_scene(rng: Generator, surface: str, height: int, width: int) -> Scene:
     if surface in FIXTURED and rng.random() < 0.4:
         bare, image, fixtures = draw_fixtures(rng, image, plain, surface, light)
     if part is not None:
-        image, backdrop = _set_on_backdrop(rng, image, part, light, unit)
+        image, backdrop = _set_on_backdrop(rng, image, part, light, unit, bevelled=not embodied)
         bare = None if bare is None else mix(backdrop, bare, part)
     return Scene(
         surface=surface,

@@ -8,8 +8,19 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from rtvp.data.synthetic.fields import Array, blur, fractal, mix, noise, relief, soft, spread, step
-from rtvp.data.synthetic.patch import Mark, blob, extent, open_patch, shade, stroke, typical, walk
+from rtvp.data.synthetic.fields import (
+    Array,
+    blur,
+    coordinates,
+    fractal,
+    mix,
+    noise,
+    relief,
+    soft,
+    spread,
+    step,
+)
+from rtvp.data.synthetic.patch import Mark, blob, extent, open_patch, place, shade, stroke, typical, walk
 from rtvp.data.synthetic.scene import Scene
 
 
@@ -88,6 +99,40 @@ def burr(rng: Generator, scene: Scene, canvas: Array) -> Mark | None:
     tone = typical(patch.before, inside > 0)
     shine = np.clip(1.25 + 0.5 * ragged + relief(blur(cover, 1), scene.light, 2.0), 0.5, 2.2)
     return Mark(patch, mix(patch.before, np.asarray(tone * spread(shine), np.float32), cover), cover)
+
+
+def _somewhere(rng: Generator, scene: Scene) -> tuple[float, float]:
+    """On the part, or half of the time on its outline where it has one."""
+    at = _edge_point(rng, scene) if rng.random() < 0.5 else None
+    return at or place(rng, scene)
+
+
+def bent_part(rng: Generator, scene: Scene, canvas: Array) -> Mark:
+    """What runs straight or regularly around is pushed aside: teeth, threads, threads of a weave, lines."""
+    radius = max(5.0, extent(rng, scene, 0.05, 0.3) / 2)
+    patch = open_patch(canvas, *_somewhere(rng, scene), 1.1 * radius)
+    away = blob(rng, patch, 0.0, rng.uniform(1, 1.8), rng.uniform(0, math.pi)) / np.float32(radius)
+    swell = np.exp(-3 * away * away) * step(-away, -1.0, -0.8)
+    if scene.part is None:
+        swell = swell * scene.region[patch.window]
+    angle, push = rng.uniform(0, 2 * math.pi), rng.uniform(0.2, 0.45) * radius
+    height, width = patch.size
+    x, y = coordinates(height, width)
+    from_x = x - swell * np.float32(push * math.cos(angle))
+    from_y = y - swell * np.float32(push * math.sin(angle))
+    after = cv2.remap(patch.before, from_x, from_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return Mark(patch, np.asarray(after, np.float32), step(swell, 0.05, 0.4))
+
+
+def worn_area(rng: Generator, scene: Scene, canvas: Array) -> Mark:
+    """The relief is rubbed off or filled: smooth where all around is ridged, toothed or textured."""
+    radius = max(4.0, extent(rng, scene, 0.04, 0.25) / 2)
+    patch = open_patch(canvas, *place(rng, scene), 1.6 * radius)
+    away = blob(rng, patch, radius, rng.uniform(1, 2.2), rng.uniform(0, math.pi), rng.uniform(0.1, 0.4))
+    cover = soft(away, 0.25 * radius + 1)
+    smooth = cv2.GaussianBlur(patch.before, (0, 0), max(2.0, 0.3 * radius))
+    grain = spread(1 + np.float32(rng.uniform(0.02, 0.08)) * noise(rng, *patch.size, 2 * scene.unit))
+    return Mark(patch, mix(patch.before, np.asarray(smooth * grain, np.float32), cover), cover)
 
 
 def _along(rng: Generator, line: Array) -> tuple[Array, Array]:

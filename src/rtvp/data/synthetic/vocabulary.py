@@ -174,6 +174,16 @@ WORDS: dict[str, Word] = {
         ("part shifted out of its row and rotated",),
         FIXTURED,
     ),
+    "bent part": Word(
+        ("pushed out of its straight or regular shape", "kink in what runs straight around it"),
+        (*METAL, "plastic", "rubber", "painted sheet", "fabric", "circuit board"),
+        ("size",),
+    ),
+    "worn area": Word(
+        ("smooth patch where all around is ridged or textured", "relief rubbed off"),
+        (*METAL, "plastic", "rubber", "leather", "fabric", "wood"),
+        ("size", "shape"),
+    ),
     "chip": Word(
         ("piece broken out of the edge", "notch with a rough fracture face"),
         (*BRITTLE, "painted sheet", "rubber"),

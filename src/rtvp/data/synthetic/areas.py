@@ -155,7 +155,7 @@ def bubble(rng: Generator, scene: Scene, canvas: Array) -> Mark:
 
 def rust(rng: Generator, scene: Scene, canvas: Array) -> Mark:
     """Patchy orange-brown corrosion, rough to the touch."""
-    patch, radius = _area(rng, scene, canvas, 0.04, 0.5)
+    patch, radius = _area(rng, scene, canvas, 0.04, 1.0)
     away = blob(rng, patch, 0.9 * radius, rng.uniform(1, 1.8), rng.uniform(0, math.pi), 0.5)
     eaten = step(fractal(rng, *patch.size, max(4.0, 0.4 * radius), 4, 0.7), -0.5, 0.1)
     cover = soft(away, 0.15 * radius + 1.5) * eaten
@@ -168,7 +168,7 @@ def rust(rng: Generator, scene: Scene, canvas: Array) -> Mark:
 
 def discoloration(rng: Generator, scene: Scene, canvas: Array) -> Mark:
     """A wide, soft change of tone or hue."""
-    patch, radius = _area(rng, scene, canvas, 0.12, 0.5)
+    patch, radius = _area(rng, scene, canvas, 0.12, 0.8)
     away = blob(rng, patch, 0.8 * radius, rng.uniform(1, 2), rng.uniform(0, math.pi), 0.3)
     cover = soft(away, 0.6 * radius)
     if rng.random() < 0.5:
@@ -183,7 +183,7 @@ def discoloration(rng: Generator, scene: Scene, canvas: Array) -> Mark:
 
 def pitting(rng: Generator, scene: Scene, canvas: Array) -> Mark:
     """A cluster of many tiny dark pits."""
-    patch, radius = _area(rng, scene, canvas, 0.06, 0.3)
+    patch, radius = _area(rng, scene, canvas, 0.06, 0.7)
     inside = soft(blob(rng, patch, radius, rng.uniform(1, 1.6), rng.uniform(0, math.pi), 0.3), 0.5 * radius)
     size = max(1.3, rng.uniform(1.5, 3.0) * scene.unit)
     pits = step(noise(rng, *patch.size, size) - 0.75 * (1 - inside), 0.2, 0.5)
@@ -193,7 +193,7 @@ def pitting(rng: Generator, scene: Scene, canvas: Array) -> Mark:
 
 def crazing(rng: Generator, scene: Scene, canvas: Array) -> Mark:
     """A net of hairline cracks over an area."""
-    patch, radius = _area(rng, scene, canvas, 0.1, 0.4)
+    patch, radius = _area(rng, scene, canvas, 0.1, 0.9)
     inside = soft(
         blob(rng, patch, 0.9 * radius, rng.uniform(1, 1.6), rng.uniform(0, math.pi), 0.25), 0.3 * radius
     )
@@ -208,7 +208,7 @@ def crazing(rng: Generator, scene: Scene, canvas: Array) -> Mark:
 
 def peeling(rng: Generator, scene: Scene, canvas: Array) -> Mark:
     """Paint flaked off: an angular patch of bare ground whose edge stands up."""
-    patch, radius = _area(rng, scene, canvas, 0.04, 0.3)
+    patch, radius = _area(rng, scene, canvas, 0.04, 0.7)
     away = blob(rng, patch, radius, rng.uniform(1, 2), rng.uniform(0, math.pi), 0.6)
     away += np.float32(0.12 * radius) * np.sign(noise(rng, *patch.size, 0.3 * radius + 2))
     cover = soft(away, 1.2)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rtvp.data.synthetic.fields import Array, blur, coordinates, relief, soft, spread
 
 RIDGED = 0.45  # of the bodies, with threads, teeth or ribs
+POINTED = 0.3  # of those seen from the side
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ def from_the_side(rng: Generator, height: int, width: int, light: tuple[float, f
     rounded = rng.uniform(0.01, 0.12) if rng.random() < 0.7 else 0.002
     short = (1 - np.minimum(ends, 1 - ends) / rounded).clip(0)
     thickness = thickness * np.sqrt(np.clip(1 - short**2, 0, 1))
+    if rng.random() < POINTED:
+        thickness = thickness * np.clip((1 - ends) / rng.uniform(0.05, 0.3), 0, 1)
     reach = _along(np.asarray(thickness, np.float32), place)
     ridges = np.zeros((height, width), np.float32)
     if rng.random() < 2 * RIDGED:
@@ -104,7 +107,7 @@ def from_the_side(rng: Generator, height: int, width: int, light: tuple[float, f
         lean = np.float32(rng.choice([0.0, 0.35, 0.5])) * np.float32(pitch)
         phase = (along + lean * across / np.float32(thickest)) * np.float32(2 * math.pi / pitch)
         ridges = threaded * np.clip(np.float32(rng.uniform(0.8, 2.0)) * np.sin(phase), -1, 1)
-        reach = reach + np.float32(0.25 * pitch) * ridges * (reach > 1)
+        reach = reach + np.float32(rng.uniform(0.1, 0.5) * pitch) * ridges * (reach > 1)
         ridges = np.asarray(ridges * np.float32(0.35 * pitch), np.float32)
     cover = soft(np.abs(across) - reach + 1, 1.2)  # + 1: nothing is left on the line where the part ends
     aside = np.clip(across / np.maximum(reach, 1), -1, 1)

@@ -78,6 +78,8 @@ def crack(rng: Generator, scene: Scene, canvas: Array) -> Mark:
     """A dark jagged line that narrows to its ends and forks."""
     length = extent(rng, scene, 0.07, 1.0)
     width = max(1.4, min(scene.unit * rng.uniform(1.2, 3.0) * (1 + length / scene.side), 0.05 * length))
+    if rng.random() < 0.15:  # it gapes
+        width *= rng.uniform(1.5, 4.0)
     patch = open_patch(canvas, *place(rng, scene), 0.65 * length + 4 * width)
     angle = rng.uniform(0, math.pi)
     half = _arrow(length / 2, angle)

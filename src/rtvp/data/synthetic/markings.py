@@ -56,12 +56,12 @@ def draw_marks(
     if rng.random() < 0.18 and surface in FASTENED:
         _drill(rng, image, plain, light)
     if rng.random() < 0.22 and surface != "concrete":
-        image = _print(rng, image)
+        image = _print(rng, image, light)
     return image
 
 
-def _print(rng: Generator, image: Array) -> Array:
-    """A part number in ink."""
+def _print(rng: Generator, image: Array, light: tuple[float, float]) -> Array:
+    """A part number, in ink or stamped into the material."""
     height, width = image.shape[:2]
     letters = "".join(rng.choice(list("ABCDEFHKLMNPRSTXZ0123456789-"), int(rng.integers(2, 9))))
     size = rng.uniform(0.03, 0.1) * min(height, width) / 22
@@ -69,6 +69,10 @@ def _print(rng: Generator, image: Array) -> Array:
     canvas = np.zeros((height, width), np.uint8)
     typeface, pen = int(rng.integers(0, 5)), max(1, round(2 * size))
     cv2.putText(canvas, letters, at, typeface, size, 255, pen, cv2.LINE_AA)
+    if rng.random() < 0.35:
+        stamped = blur(canvas * np.float32(1 / 255), rng.uniform(0.5, 1.5))
+        slope = relief(stamped, light, rng.uniform(-2.0, 2.0))
+        return np.asarray(image * spread(1 + np.clip(slope, -0.6, 0.6)), np.float32)
     return mix(image, choose(rng, INKS), canvas * np.float32(rng.uniform(0.5, 0.95) / 255))
 
 

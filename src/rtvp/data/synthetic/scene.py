@@ -45,6 +45,8 @@ SOLID = frozenset(
 EMBODIED = 0.6  # of the parts of solid material that have a shape of their own
 FLAT_EDGED = 0.4  # of the others that do not fill the frame
 SPECKLED = 0.1
+TABLES = 0.3  # of the backdrops, of a material
+NEIGHBOURS = 0.25  # of the backdrops, with another part on them
 FLECKS: tuple[Colour, ...] = (
     (0.7, 0.15, 0.12),
     (0.1, 0.1, 0.1),
@@ -131,14 +133,32 @@ def _outline(rng: Generator, surface: str, height: int, width: int) -> Array:
     return part
 
 
+def _behind(rng: Generator, height: int, width: int, light: tuple[float, float], unit: float) -> Array:
+    """What a part lies on: a plain backdrop, or a table of any material; now and then beside another part."""
+    if rng.random() < TABLES:
+        behind = SURFACES[str(rng.choice(list(SURFACES)))](rng, height, width, unit).image
+        behind = behind * np.float32(rng.uniform(0.4, 1.0))
+    else:
+        colour = choose(rng, BACKDROPS)
+        mottle = rng.uniform(0.01, 0.12) * fractal(rng, height, width, 60 * unit, 4)
+        behind = ramp(mottle + 0.5, scaled(colour, 0.5), scaled(colour, 1.5))
+    if rng.random() < NEIGHBOURS:
+        material = SURFACES[str(rng.choice(sorted(SOLID)))](rng, height, width, unit).image
+        body = make_body(rng, height, width, light)
+        angle, away = rng.uniform(0, 2 * math.pi), rng.uniform(0.5, 0.9) * min(height, width)
+        shift = np.array([[1, 0, away * math.cos(angle)], [0, 1, away * math.sin(angle)]])
+        picture = np.asarray(cv2.warpAffine(body.shape(material), shift, (width, height)), np.float32)
+        cover = np.asarray(cv2.warpAffine(body.cover, shift, (width, height)), np.float32)
+        behind = mix(np.asarray(behind, np.float32), picture, cover)
+    return np.asarray(behind, np.float32)
+
+
 def _set_on_backdrop(
     rng: Generator, image: Array, part: Array, light: tuple[float, float], unit: float, bevelled: bool
 ) -> tuple[Array, Array]:
     """The part before a backdrop, its shadow cast: (picture, backdrop with shadow)."""
     height, width = part.shape
-    colour = choose(rng, BACKDROPS)
-    mottle = rng.uniform(0.01, 0.12) * fractal(rng, height, width, 60 * unit, 4)
-    behind = ramp(mottle + 0.5, scaled(colour, 0.5), scaled(colour, 1.5))
+    behind = _behind(rng, height, width, light, unit)
     offset = rng.uniform(2, 9) * unit
     shift = np.array([[1, 0, -light[0] * offset], [0, 1, -light[1] * offset]], np.float32)
     shadow = blur(np.asarray(cv2.warpAffine(part, shift, (width, height)), np.float32), 0.6 * offset)

@@ -47,7 +47,9 @@ def test_a_bore_is_dark_whatever_the_material() -> None:
     plain = np.ones((4, 4), np.float32)
     bores = np.zeros((4, 4), np.float32)
     bores[1, 2] = 1
-    shaped = Body(plain, np.ones((4, 4, 3), np.float32), bores).shape(np.full((4, 4, 3), 0.8, np.float32))
+    shaped = Body(plain, np.ones((4, 4, 3), np.float32), bores, bores > 0).shape(
+        np.full((4, 4, 3), 0.8, np.float32)
+    )
     assert np.allclose(shaped[1, 2], 0.06) and np.allclose(shaped[0, 0], 0.8)
 
 
@@ -117,6 +119,8 @@ def test_bent_parts_move_what_is_there_and_add_nothing() -> None:
     moved = 0
     for seed in range(20):
         mark = bent_part(np.random.default_rng(seed), scene, scene.image)
+        if mark is None:  # beside what is plain
+            continue
         change = np.abs(mark.after - mark.patch.before).max(axis=2)
         assert change[mark.cover == 0].max(initial=0) < 0.35  # a soft rim alone
         assert not change[~scene.region[mark.patch.window]].any()
@@ -126,9 +130,13 @@ def test_bent_parts_move_what_is_there_and_add_nothing() -> None:
 
 
 def test_worn_areas_are_smooth() -> None:
-    scene = striped()
+    scene, judged = striped(), 0
     for seed in range(20):
         mark = worn_area(np.random.default_rng(seed), scene, scene.image)
+        if mark is None:  # hardly over the border of a stripe
+            continue
         worn = mark.cover > 0.95
         if worn.sum() > 150:
             assert mark.after[worn].std() < 0.6 * mark.patch.before[worn].std()
+            judged += 1
+    assert judged > 3

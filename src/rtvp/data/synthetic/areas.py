@@ -264,3 +264,41 @@ def contamination(rng: Generator, scene: Scene, canvas: Array) -> Mark:
         after, ramp(0.5 + 0.3 * white(rng, *patch.size), scaled(matter, 0.6), scaled(matter, 1.5)), cover
     )
     return Mark(patch, shade(after, relief(blur(cover, 1), scene.light, 1.5)), cover)
+
+
+def glue(rng: Generator, scene: Scene, canvas: Array) -> Mark:
+    """A clear or milky smear of adhesive: glossy, its rim catching the light."""
+    patch, radius = _area(rng, scene, canvas, 0.05, 0.4)
+    away = blob(rng, patch, radius, rng.uniform(1, 3), rng.uniform(0, math.pi), rng.uniform(0.1, 0.3))
+    cover = soft(away, 1.5)
+    thick = step(-away, 0, 0.5 * radius)
+    milk: Colour = (0.9, 0.9, 0.86) if rng.random() < 0.7 else (0.75, 0.62, 0.3)
+    after = dye(patch.before, milk, cover * np.float32(rng.uniform(0.15, 0.7)), 0.9)
+    slope = relief(blur(thick + 0.2 * noise(rng, *patch.size, 0.5 * radius), 1.0), scene.light, 0.4 * radius)
+    return Mark(patch, np.asarray(after * spread(1 + cover * np.clip(slope, -0.3, 0.6)), np.float32), cover)
+
+
+def dirty_mark(rng: Generator, scene: Scene, canvas: Array) -> Mark:
+    """A dull smear that was rubbed in one direction; the texture shows through."""
+    patch, radius = _area(rng, scene, canvas, 0.02, 0.25)
+    angle = rng.uniform(0, math.pi)
+    away = blob(rng, patch, radius, rng.uniform(1, 4), angle, rng.uniform(0.3, 0.6))
+    rubbed = 0.6 + 0.4 * noise(rng, *patch.size, 2.5 * scene.unit, 12, angle)
+    cover = soft(away, 0.5 * radius + 1)
+    dirt = choose(rng, ((0.25, 0.22, 0.18), (0.35, 0.3, 0.25), (0.15, 0.15, 0.15), (0.4, 0.32, 0.2)))
+    return Mark(
+        patch, dye(patch.before, dirt, cover * rubbed * np.float32(rng.uniform(0.4, 0.8)), 0.9), cover
+    )
+
+
+def inclusion(rng: Generator, scene: Scene, canvas: Array) -> Mark:
+    """Foreign matter rolled or cast in: a dark or pale fleck drawn out along the grain."""
+    patch, radius = _area(rng, scene, canvas, 0.03, 0.4)
+    away = blob(
+        rng, patch, radius, rng.uniform(2, 9), scene.angle + rng.normal(0, 0.1), rng.uniform(0.2, 0.6)
+    )
+    patchy = step(fractal(rng, *patch.size, 5 * scene.unit, 3, 0.6, 3, scene.angle), -0.7, 0.1)
+    cover = soft(away, 1.5) * patchy
+    amount = cover * np.float32(rng.uniform(0.35, 0.85))
+    after = darken(patch.before, amount) if rng.random() < 0.7 else lighten(patch.before, amount)
+    return Mark(patch, after, cover)

@@ -28,11 +28,15 @@ class Body:
         cover: [H, W] opacity before the backdrop.
         shading: [H, W, 3] what the picture of its material is multiplied by.
         bores: [H, W] opacity of holes with a dark ground.
+        ridges: [H, W] bool, where it has a thread, teeth or ribs.
+        threaded: whether these are a thread.
     """
 
     cover: Array
     shading: Array
     bores: Array
+    ridges: NDArray[np.bool_]
+    threaded: bool = False
 
     def shape(self, material: Array) -> Array:
         """A material [H, W, 3] in the shape of the body, before no backdrop yet."""
@@ -73,7 +77,7 @@ def from_above(rng: Generator, height: int, width: int, light: tuple[float, floa
         bores = soft((away - np.float32(rng.uniform(0.06, 0.35))) * np.float32(radius), 1.2)
     if rng.random() < 0.5:
         bores = np.maximum(bores, _bolt_circle(rng, middle, radius, height, width))
-    return Body(cover, _lit(heights, zones, away, light, rng), bores)
+    return Body(cover, _lit(heights, zones, away, light, rng), bores, _within(ridges, cover))
 
 
 def from_the_side(rng: Generator, height: int, width: int, light: tuple[float, float]) -> Body:
@@ -117,7 +121,8 @@ def from_the_side(rng: Generator, height: int, width: int, light: tuple[float, f
     breadth = np.float32(rng.uniform(0.01, 0.08))
     gloss = rng.uniform(0, 0.6) * np.exp(-((aside - 0.5 * lateral) ** 2) / breadth)
     shading = _lit(ridges, zones, place, light, rng) * spread((rounding + gloss).clip(0))
-    return Body(cover, np.asarray(shading, np.float32), np.zeros((height, width), np.float32))
+    bores = np.zeros((height, width), np.float32)
+    return Body(cover, np.asarray(shading, np.float32), bores, _within(ridges, cover), threaded=True)
 
 
 def machined(rng: Generator, height: int, width: int, light: tuple[float, float]) -> Body:
@@ -143,6 +148,7 @@ def machined(rng: Generator, height: int, width: int, light: tuple[float, float]
         else:
             raised = blur(layer * np.float32(1 / 255), rng.uniform(0.5, 2.5) * side / 384)
             heights += raised * np.float32(rng.uniform(-1, 1) * 0.03 * side)
+    ribs = np.zeros((height, width), np.float32)
     if rng.random() < RIDGED:
         dx, dy = _about(np.array([width, height]) / 2, height, width)
         slant = math.radians(turn) + float(rng.choice([0, 0.5])) * math.pi
@@ -151,7 +157,7 @@ def machined(rng: Generator, height: int, width: int, light: tuple[float, float]
         rib = np.clip(rng.uniform(1, 4) * np.sin(along * np.float32(2 * math.pi / pitch)), -1, 1)
         from_, to = np.sort(rng.uniform(-0.6, 0.6, 2)) * side
         aside = dy * np.float32(math.cos(slant)) - dx * np.float32(math.sin(slant))
-        heights += rib * soft(from_ - aside, 2) * soft(aside - to, 2) * np.float32(0.1 * pitch)
+        ribs = rib * soft(from_ - aside, 2) * soft(aside - to, 2) * np.float32(0.1 * pitch)
     cover = np.ones((height, width), np.float32)
     if rng.random() < 0.5:
         canvas = np.zeros((height, width), np.uint8)
@@ -160,8 +166,8 @@ def machined(rng: Generator, height: int, width: int, light: tuple[float, float]
         cv2.fillPoly(canvas, [np.round(corners * 8).astype(np.int32)], 255, cv2.LINE_AA, 3)
         cover = np.asarray(canvas * np.float32(1 / 255), np.float32)
     plain = np.zeros((height, width), np.float32)
-    shading = _lit(heights, np.ones((2, 3), np.float32), plain, light, rng)
-    return Body(cover, shading, np.asarray(bores * np.float32(1 / 255), np.float32))
+    shading = _lit(heights + ribs, np.ones((2, 3), np.float32), plain, light, rng)
+    return Body(cover, shading, np.asarray(bores * np.float32(1 / 255), np.float32), _within(ribs, cover))
 
 
 BODIES: tuple[Callable[[Generator, int, int, tuple[float, float]], Body], ...] = (
@@ -176,6 +182,11 @@ def _about(middle: NDArray[np.float64], height: int, width: int) -> tuple[Array,
     x, y = coordinates(height, width)
     dx, dy = np.broadcast_arrays(x - np.float32(middle[0]), y - np.float32(middle[1]))
     return dx, dy
+
+
+def _within(ridges: Array, cover: Array) -> NDArray[np.bool_]:
+    """Where a part has ridges."""
+    return np.asarray((np.abs(ridges) > 0.3) & (cover > 0.9), np.bool_)
 
 
 def _profile(rng: Generator, most: float) -> tuple[Array, Array]:

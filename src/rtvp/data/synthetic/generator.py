@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from rtvp.data.synthetic import areas, lines, structure
+from rtvp.data.synthetic import areas, boards, lines, structure
 from rtvp.data.synthetic.camera import Camera, set_up_camera, take_as_it_is
 from rtvp.data.synthetic.fields import Array, mix
 from rtvp.data.synthetic.patch import Mark
@@ -53,6 +53,11 @@ ON_SURFACE: dict[str, Painter] = {
     "fingerprint": areas.fingerprint,
     "knot": areas.knot,
     "contamination": areas.contamination,
+    "star crack": lines.star_crack,
+    "fuzzy ball": lines.fuzzy_ball,
+    "glue": areas.glue,
+    "dirty mark": areas.dirty_mark,
+    "inclusion": areas.inclusion,
     "worn area": structure.worn_area,
 }
 # They find their own place: at a fixture, a conductor or the outline.
@@ -62,8 +67,15 @@ OF_STRUCTURE: dict[str, Painter] = {
     "bent part": structure.bent_part,
     "chip": structure.chip,
     "burr": structure.burr,
-    "open circuit": structure.open_circuit,
-    "short circuit": structure.short_circuit,
+    "damaged thread": structure.damaged_thread,
+    "broken teeth": structure.broken_teeth,
+    "faulty imprint": structure.faulty_imprint,
+    "open circuit": boards.open_circuit,
+    "short circuit": boards.short_circuit,
+    "mouse bite": boards.mouse_bite,
+    "spur": boards.spur,
+    "spurious copper": boards.spurious_copper,
+    "missing hole": boards.missing_hole,
 }
 COVERED = 0.25  # opacity from which a pixel belongs to a shape
 CHANGED = 0.035  # the least change of a channel, of 1, that counts: nine grey levels
@@ -214,7 +226,11 @@ def _has_structure(scene: Scene, name: str) -> bool:
         return bool(scene.fixtures)
     if name in ("chip", "burr"):
         return scene.part is not None
-    return scene.conductors is not None
+    if name in ("damaged thread", "broken teeth"):
+        return scene.ridges is not None and scene.threaded == (name == "damaged thread")
+    if name == "faulty imprint":
+        return scene.lettering is not None
+    return name == "bent part" or scene.conductors is not None
 
 
 def _apply(

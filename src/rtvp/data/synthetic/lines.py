@@ -219,3 +219,37 @@ def wrinkle(rng: Generator, scene: Scene, canvas: Array) -> Mark:
     )
     slope = relief(folds, light, rng.uniform(0.8, 1.8) * width)
     return Mark(patch, shade(patch.before, slope - np.float32(0.12) * cover, 0.5), step(cover, 0.05, 0.4))
+
+
+def star_crack(rng: Generator, scene: Scene, canvas: Array) -> Mark:
+    """Cracks that run from one point in all directions, as from a blow."""
+    length = extent(rng, scene, 0.05, 0.5)
+    width = max(1.3, scene.unit * rng.uniform(1.0, 2.2))
+    patch = open_patch(canvas, *place(rng, scene), length + 4 * width)
+    count, start = int(rng.integers(4, 9)), rng.uniform(0, 2 * math.pi)
+    cover = np.zeros(patch.size, np.float32)
+    for number in range(count):
+        angle = start + 2 * math.pi * (number + rng.uniform(-0.3, 0.3)) / count
+        ray = _fracture(
+            rng, np.zeros(2, np.float32), _arrow(length * rng.uniform(0.4, 1), angle), 3 * scene.unit
+        )
+        pen = np.linspace(width, 0.4 * width, len(ray), dtype=np.float32)
+        cover = np.maximum(cover, stroke(patch, ray, pen, 0.4))
+    amount = cover * np.float32(rng.uniform(0.5, 0.95))
+    after = darken(patch.before, amount) if rng.random() < 0.7 else lighten(patch.before, amount)
+    return Mark(patch, after, cover)
+
+
+def fuzzy_ball(rng: Generator, scene: Scene, canvas: Array) -> Mark:
+    """A tangle of fibres that stands out of the cloth."""
+    radius = extent(rng, scene, 0.02, 0.12) / 2 + 3
+    patch = open_patch(canvas, *place(rng, scene), 1.6 * radius)
+    cover = np.zeros(patch.size, np.float32)
+    for _ in range(int(rng.integers(6, 16))):
+        line = walk(rng, radius * rng.uniform(1, 3), rng.uniform(0, 2 * math.pi), 4.0, 0.3, 20)
+        aside = rng.normal(0, 0.25 * radius, 2).astype(np.float32)
+        cover = np.maximum(cover, stroke(patch, line + aside, max(0.9, 0.3 * scene.pitch), 0.4))
+    colour = np.clip(typical(patch.before) + np.float32(rng.choice([-0.3, 0.25, 0.4])), 0.05, 0.95)
+    fluff = blur(cover, 0.3 * radius) * np.float32(0.5)
+    after = mix(patch.before, np.broadcast_to(colour, patch.before.shape), np.maximum(cover, fluff) * 0.85)
+    return Mark(patch, shade(after, relief(cover, scene.light, 0.6)), cover)

@@ -46,8 +46,11 @@ def draw_marks(
     surface: str,
     light: tuple[float, float],
     unit: float,
-) -> Array:
-    """Print, drill, seam or weld the part now and then; drilled places are cleared in ``plain``."""
+) -> tuple[Array, Array | None]:
+    """Print, drill, seam or weld the part now and then: (picture, opacity [H, W] of letters, if any).
+
+    Drilled places are cleared in ``plain``.
+    """
     joined = rng.random() < 0.2 and surface not in UNMARKED
     if joined and surface in WELDED and rng.random() < 0.6:
         image = _weld(rng, image, light, unit)
@@ -56,24 +59,24 @@ def draw_marks(
     if rng.random() < 0.18 and surface in FASTENED:
         _drill(rng, image, plain, light)
     if rng.random() < 0.22 and surface != "concrete":
-        image = _print(rng, image, light)
-    return image
+        return _print(rng, image, light)
+    return image, None
 
 
-def _print(rng: Generator, image: Array, light: tuple[float, float]) -> Array:
-    """A part number, in ink or stamped into the material."""
+def _print(rng: Generator, image: Array, light: tuple[float, float]) -> tuple[Array, Array]:
+    """A part number, in ink or stamped into the material: (picture, opacity of the letters)."""
     height, width = image.shape[:2]
-    letters = "".join(rng.choice(list("ABCDEFHKLMNPRSTXZ0123456789-"), int(rng.integers(2, 9))))
+    text = "".join(rng.choice(list("ABCDEFHKLMNPRSTXZ0123456789-"), int(rng.integers(2, 9))))
     size = rng.uniform(0.03, 0.1) * min(height, width) / 22
     at = (int(rng.uniform(0, 0.7) * width), int(rng.uniform(0.1, 0.95) * height))
     canvas = np.zeros((height, width), np.uint8)
     typeface, pen = int(rng.integers(0, 5)), max(1, round(2 * size))
-    cv2.putText(canvas, letters, at, typeface, size, 255, pen, cv2.LINE_AA)
+    cv2.putText(canvas, text, at, typeface, size, 255, pen, cv2.LINE_AA)
+    letters = np.asarray(canvas * np.float32(1 / 255), np.float32)
     if rng.random() < 0.35:
-        stamped = blur(canvas * np.float32(1 / 255), rng.uniform(0.5, 1.5))
-        slope = relief(stamped, light, rng.uniform(-2.0, 2.0))
-        return np.asarray(image * spread(1 + np.clip(slope, -0.6, 0.6)), np.float32)
-    return mix(image, choose(rng, INKS), canvas * np.float32(rng.uniform(0.5, 0.95) / 255))
+        slope = relief(blur(letters, rng.uniform(0.5, 1.5)), light, rng.uniform(-2.0, 2.0))
+        return np.asarray(image * spread(1 + np.clip(slope, -0.6, 0.6)), np.float32), letters
+    return mix(image, choose(rng, INKS), letters * np.float32(rng.uniform(0.5, 0.95))), letters
 
 
 def _drill(rng: Generator, image: Array, plain: NDArray[np.uint8], light: tuple[float, float]) -> None:

@@ -74,6 +74,9 @@ class Scene:
         angle: direction of the grain, radians.
         pitch: of the grain, threads or pebbles, px.
         unit: px that a detail of one pixel in a 384 px picture takes.
+        ridges: [H, W] bool, where the part has a thread, teeth or ribs, None where it has none.
+        threaded: whether these are a thread.
+        lettering: [H, W] opacity of letters on the part, None where it has none.
     """
 
     surface: str
@@ -88,6 +91,9 @@ class Scene:
     angle: float
     pitch: float
     unit: float
+    ridges: NDArray[np.bool_] | None = None
+    threaded: bool = False
+    lettering: Array | None = None
 
     @property
     def side(self) -> int:
@@ -189,10 +195,12 @@ def make_scene(rng: Generator, surface: str, height: int, width: int) -> Scene:
     light = (math.cos(light_angle), math.sin(light_angle))
     image, part, backdrop, conductors = texture.image, None, None, None
     plain = np.ones((height, width), np.uint8)
+    ridges, threaded = None, False
     embodied = surface in SOLID and rng.random() < EMBODIED
     if embodied:
         body = make_body(rng, height, width, light)
-        image = body.shape(image)
+        image, threaded = body.shape(image), body.threaded
+        ridges = body.ridges if body.ridges.any() else None
         part = body.cover if body.cover.min() < 0.5 else None
         plain = ((body.cover > 0.99) & (body.bores < 0.01)).astype(np.uint8)
     elif rng.random() < FLAT_EDGED:
@@ -202,7 +210,7 @@ def make_scene(rng: Generator, surface: str, height: int, width: int) -> Scene:
         image = _speckled(rng, image)
     if surface == "circuit board":
         image, conductors = draw_conductors(rng, image, unit)
-    image = draw_marks(rng, image, plain, surface, light, unit)
+    image, lettering = draw_marks(rng, image, plain, surface, light, unit)
     bare: Array | None = None
     fixtures: tuple[Fixture, ...] = ()
     if surface in FIXTURED and rng.random() < 0.4:
@@ -223,4 +231,7 @@ def make_scene(rng: Generator, surface: str, height: int, width: int) -> Scene:
         angle=texture.angle,
         pitch=texture.pitch,
         unit=unit,
+        ridges=ridges,
+        threaded=threaded,
+        lettering=lettering,
     )

@@ -1,4 +1,4 @@
-"""Defects of a part's make: something missing, askew, broken off its edge, or wired wrong."""
+"""Defects of a part's make: something missing, askew, bent, worn, broken off its edge, or printed wrong."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from rtvp.data.synthetic.fields import (
     spread,
     step,
 )
-from rtvp.data.synthetic.patch import Mark, blob, extent, open_patch, place, shade, stroke, typical, walk
+from rtvp.data.synthetic.patch import Mark, blob, extent, open_patch, place, typical
 from rtvp.data.synthetic.scene import Scene
+
+COARSE = 0.03  # the least mean change, of 1, that is left when a mark is seen through a soft lens
 
 
 def missing_part(rng: Generator, scene: Scene, canvas: Array) -> Mark | None:
@@ -107,90 +109,90 @@ def _somewhere(rng: Generator, scene: Scene) -> tuple[float, float]:
     return at or place(rng, scene)
 
 
-def bent_part(rng: Generator, scene: Scene, canvas: Array) -> Mark:
-    """What runs straight or regularly around is pushed aside: teeth, threads, threads of a weave, lines."""
-    radius = max(5.0, extent(rng, scene, 0.05, 0.3) / 2)
-    patch = open_patch(canvas, *_somewhere(rng, scene), 1.1 * radius)
+def _bend(rng: Generator, scene: Scene, canvas: Array, at: tuple[float, float], radius: float) -> Mark | None:
+    """What lies around a point is pushed aside."""
+    patch = open_patch(canvas, *at, 1.1 * radius)
     away = blob(rng, patch, 0.0, rng.uniform(1, 1.8), rng.uniform(0, math.pi)) / np.float32(radius)
     swell = np.exp(-3 * away * away) * step(-away, -1.0, -0.8)
     if scene.part is None:
         swell = swell * scene.region[patch.window]
     angle, push = rng.uniform(0, 2 * math.pi), rng.uniform(0.2, 0.45) * radius
-    height, width = patch.size
-    x, y = coordinates(height, width)
+    x, y = coordinates(*patch.size)
     from_x = x - swell * np.float32(push * math.cos(angle))
     from_y = y - swell * np.float32(push * math.sin(angle))
     after = cv2.remap(patch.before, from_x, from_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return Mark(patch, np.asarray(after, np.float32), step(swell, 0.05, 0.4))
+    return _if_it_shows(Mark(patch, np.asarray(after, np.float32), step(swell, 0.05, 0.4)))
 
 
-def worn_area(rng: Generator, scene: Scene, canvas: Array) -> Mark:
-    """The relief is rubbed off or filled: smooth where all around is ridged, toothed or textured."""
-    radius = max(4.0, extent(rng, scene, 0.04, 0.25) / 2)
-    patch = open_patch(canvas, *place(rng, scene), 1.6 * radius)
+def _wear(rng: Generator, scene: Scene, canvas: Array, at: tuple[float, float], radius: float) -> Mark | None:
+    """What lies around a point is rubbed smooth."""
+    patch = open_patch(canvas, *at, 1.6 * radius)
     away = blob(rng, patch, radius, rng.uniform(1, 2.2), rng.uniform(0, math.pi), rng.uniform(0.1, 0.4))
     cover = soft(away, 0.25 * radius + 1)
     smooth = cv2.GaussianBlur(patch.before, (0, 0), max(2.0, 0.3 * radius))
     grain = spread(1 + np.float32(rng.uniform(0.02, 0.08)) * noise(rng, *patch.size, 2 * scene.unit))
-    return Mark(patch, mix(patch.before, np.asarray(smooth * grain, np.float32), cover), cover)
+    return _if_it_shows(Mark(patch, mix(patch.before, np.asarray(smooth * grain, np.float32), cover), cover))
 
 
-def _along(rng: Generator, line: Array) -> tuple[Array, Array]:
-    """A point on the longest piece of a conductor and the unit vector along it."""
-    pieces = np.diff(line, axis=0)
-    lengths = np.hypot(pieces[:, 0], pieces[:, 1])
-    longest = int(lengths.argmax())
-    along = pieces[longest] / max(float(lengths[longest]), 1e-3)
-    return line[longest] + pieces[longest] * np.float32(rng.uniform(0.15, 0.85)), np.asarray(
-        along, np.float32
-    )
+def _if_it_shows(mark: Mark) -> Mark | None:
+    """The mark, unless all that it changes is so fine that a lens would not show it."""
+    change = np.abs(cv2.GaussianBlur(mark.after - mark.patch.before, (0, 0), 1.2)).max(axis=2)
+    inside = mark.cover > 0.25
+    return mark if inside.any() and change[inside].mean() > COARSE else None
 
 
-def _inside(scene: Scene, point: Array) -> bool:
-    """Whether a point lies well within the frame and on plain material."""
-    height, width = scene.region.shape
-    x, y = int(point[0]), int(point[1])
-    return 3 <= x < width - 3 and 3 <= y < height - 3 and bool(scene.region[y, x])
+def bent_part(rng: Generator, scene: Scene, canvas: Array) -> Mark | None:
+    """What runs straight or regularly around is pushed aside: teeth, threads of a weave, lines."""
+    radius = max(5.0, extent(rng, scene, 0.05, 0.3) / 2)
+    return _bend(rng, scene, canvas, _somewhere(rng, scene), radius)
 
 
-def open_circuit(rng: Generator, scene: Scene, canvas: Array) -> Mark | None:
-    """A conductor interrupted: bare board between two ragged ends."""
-    if scene.conductors is None:
+def worn_area(rng: Generator, scene: Scene, canvas: Array) -> Mark | None:
+    """The relief is rubbed off or filled: smooth where all around is ridged, toothed or textured."""
+    radius = max(4.0, extent(rng, scene, 0.04, 0.25) / 2)
+    return _wear(rng, scene, canvas, place(rng, scene), radius)
+
+
+def _spoilt_ridges(rng: Generator, scene: Scene, canvas: Array, threaded: bool) -> Mark | None:
+    if scene.ridges is None or scene.threaded != threaded:
         return None
-    lines, width = scene.conductors.lines, scene.conductors.width
-    point, along = _along(rng, lines[int(rng.integers(len(lines)))])
-    if not _inside(scene, point):
+    rows, columns = np.nonzero(scene.ridges)
+    if not len(rows):
         return None
-    gap = width * rng.uniform(0.8, 3.0)
-    patch = open_patch(canvas, float(point[0]), float(point[1]), gap + 3 * width)
-    across, aside = patch.u * along[0] + patch.v * along[1], patch.v * along[0] - patch.u * along[1]
-    ends = (
-        np.abs(across) - np.float32(gap / 2) + np.float32(0.4 * width) * noise(rng, *patch.size, 0.6 * width)
-    )
-    cover = np.minimum(soft(ends, 1.2), soft(np.abs(aside) - np.float32(0.5 * width + 1), 1.2))
-    beside = np.abs(np.abs(aside) - np.float32(width)) < 0.35 * width
-    board = typical(patch.before, beside)
-    ground = spread(np.float32(0.03) * noise(rng, *patch.size, 2.0)) + board
-    return Mark(patch, mix(patch.before, np.asarray(ground, np.float32), cover), cover)
+    chosen = int(rng.integers(len(rows)))
+    at, radius = (float(columns[chosen]), float(rows[chosen])), max(4.0, extent(rng, scene, 0.04, 0.16) / 2)
+    return (_bend if rng.random() < 0.5 else _wear)(rng, scene, canvas, at, radius)
 
 
-def short_circuit(rng: Generator, scene: Scene, canvas: Array) -> Mark | None:
-    """A bridge of conductor across the gap between two neighbours."""
-    if scene.conductors is None or len(scene.conductors.lines) < 2:
+def damaged_thread(rng: Generator, scene: Scene, canvas: Array) -> Mark | None:
+    """Crests of a thread bent or worn."""
+    return _spoilt_ridges(rng, scene, canvas, threaded=True)
+
+
+def broken_teeth(rng: Generator, scene: Scene, canvas: Array) -> Mark | None:
+    """Teeth of a ring or a rack bent or worn."""
+    return _spoilt_ridges(rng, scene, canvas, threaded=False)
+
+
+def faulty_imprint(rng: Generator, scene: Scene, canvas: Array) -> Mark | None:
+    """Letters partly gone, or printed twice."""
+    if scene.lettering is None:
         return None
-    lines, width = scene.conductors.lines, scene.conductors.width
-    first = int(rng.integers(len(lines) - 1))
-    point, along = _along(rng, lines[first])
-    normal = np.array([-along[1], along[0]], np.float32)
-    offsets = (lines[first + 1] - point) @ normal
-    aside = float(offsets[np.abs(offsets).argmin()])
-    reach = abs(aside)
-    if not _inside(scene, point) or not 1.5 * width < reach < 6 * width:
+    rows, columns = np.nonzero(scene.lettering > 0.5)
+    if len(rows) < 9:
         return None
-    middle = point + normal * np.float32(aside / 2)
-    patch = open_patch(canvas, float(middle[0]), float(middle[1]), reach + width)
-    line = walk(rng, reach, math.atan2(normal[1] * aside, normal[0] * aside), 0.5, 0.3, 8)
-    pen = rng.uniform(0.4, 1.3) * width * rng.uniform(0.7, 1.3, len(line)).astype(np.float32)
-    cover = stroke(patch, line, pen, 0.5)
-    after = mix(patch.before, scene.conductors.colour, np.float32(0.92) * cover)
-    return Mark(patch, shade(after, relief(blur(cover, 0.7), scene.light, 0.4)), cover)
+    chosen = int(rng.integers(len(rows)))
+    height = float(np.ptp(rows)) + 1
+    reach = height * rng.uniform(0.8, 3.0)
+    patch = open_patch(canvas, float(columns[chosen]), float(rows[chosen]), 1.5 * reach + 4)
+    letters = scene.lettering[patch.window]
+    inside = soft(blob(rng, patch, reach, rng.uniform(1, 2), rng.uniform(0, math.pi), 0.2), 2.0)
+    if rng.random() < 0.6:
+        cover = np.minimum(inside, np.asarray(cv2.dilate(letters, np.ones((3, 3), np.uint8)), np.float32))
+        bare = typical(patch.before, letters < 0.02)
+        return Mark(patch, mix(patch.before, np.broadcast_to(bare, patch.before.shape), cover), cover)
+    angle, away = rng.uniform(0, 2 * math.pi), height * rng.uniform(0.15, 0.5)
+    shift = np.array([[1, 0, away * math.cos(angle)], [0, 1, away * math.sin(angle)]])
+    twice = np.asarray(cv2.warpAffine(letters, shift, letters.shape[::-1]), np.float32) * inside
+    ink = typical(patch.before, letters > 0.5)
+    return Mark(patch, mix(patch.before, np.broadcast_to(ink, patch.before.shape), twice), twice)

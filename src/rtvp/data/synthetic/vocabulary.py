@@ -194,6 +194,64 @@ WORDS: dict[str, Word] = {
         (*METAL, "plastic", "rubber"),
         ("size",),
     ),
+    "damaged thread": Word(
+        ("crests of a screw thread bent or worn",),
+        (*METAL, "plastic", "painted sheet"),
+        ("size",),
+    ),
+    "broken teeth": Word(
+        ("teeth or ribs of a regular row bent, worn or gone",),
+        (*METAL, "plastic", "painted sheet", "rubber"),
+        ("size",),
+    ),
+    "faulty imprint": Word(
+        ("letters that are partly gone or printed twice", "smeared or incomplete print"),
+        (*METAL, *SOFT, "painted sheet", "plastic", "ceramic tile", "wood"),
+    ),
+    "star crack": Word(
+        ("cracks running from one point in all directions",),
+        (*BRITTLE, "painted sheet"),
+        ("size", "tone"),
+    ),
+    "fuzzy ball": Word(
+        ("tangle of fibres standing out of the cloth",),
+        ("fabric",),
+        ("size", "tone"),
+    ),
+    "glue": Word(
+        ("clear or milky glossy smear", "residue of adhesive"),
+        (*METAL, *SOFT, "ceramic tile", "plastic", "wood", "circuit board"),
+        ("size", "shape"),
+    ),
+    "dirty mark": Word(
+        ("dull grey or brown smear with soft borders", "rubbed-in dirt"),
+        (*SHINY, *SOFT, "rolled steel", "cast metal"),
+        ("size", "shape", "tone"),
+    ),
+    "inclusion": Word(
+        ("dark or pale fleck drawn out along the grain", "foreign matter rolled into the surface"),
+        (*METAL, "glass", "rubber", "wood"),
+        ("size", "shape", "tone"),
+    ),
+    "mouse bite": Word(
+        ("notch in the edge of a conductor line",),
+        ("circuit board",),
+        ("size",),
+    ),
+    "spur": Word(
+        ("tongue of copper sticking out of a conductor line",),
+        ("circuit board",),
+        ("size",),
+    ),
+    "spurious copper": Word(
+        ("patch of copper on open board",),
+        ("circuit board",),
+        ("size", "shape"),
+    ),
+    "missing hole": Word(
+        ("land without its drilled hole",),
+        ("circuit board",),
+    ),
     "open circuit": Word(
         ("gap in a conductor line", "interrupted trace"),
         ("circuit board",),

@@ -109,7 +109,9 @@ def test_a_filled_cache_is_used_again(samples: TrainingSamples, tmp_path: Path) 
         assert all(map(np.array_equal, one.features or (), other.features or ()))
 
 
-def test_what_the_features_depend_on_decides_the_folder(samples: TrainingSamples, tmp_path: Path) -> None:
+def test_what_the_features_depend_on_decides_the_folder(
+    samples: TrainingSamples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other_settings = TrainingSamples((), SampleSettings(SIZE, COUNT, synthetic_share=1.0, seed=5))
     folders = {
         make(samples, MeanEncoder().freeze(), tmp_path).folder,
@@ -118,7 +120,9 @@ def test_what_the_features_depend_on_decides_the_folder(samples: TrainingSamples
         make(samples, MeanEncoder().freeze(), tmp_path, strides=(32,)).folder,
         make(other_settings, MeanEncoder().freeze(), tmp_path).folder,
     }
-    assert len(folders) == 5
+    monkeypatch.setattr("rtvp.data.synthetic.VERSION", 1)
+    folders.add(make(samples, MeanEncoder().freeze(), tmp_path).folder)
+    assert len(folders) == 6
 
 
 def test_an_interrupted_filling_goes_on(samples: TrainingSamples, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from rtvp.data import synthetic
 from rtvp.data.dataset import Sample, TrainingSamples
 from rtvp.errors import RtvpError
 from rtvp.models.image_encoder.base import ImageEncoder
@@ -106,7 +107,8 @@ class CachedSamples:
                     progress.update(task, completed=done)
 
     def _key(self, encoder: ImageEncoder, data_digest: str) -> str:
-        digest = hashlib.sha256(f"{FORMAT}\0{data_digest}\0{self.samples.settings!r}".encode())
+        made = f"{FORMAT}\0{synthetic.VERSION}\0{data_digest}\0{self.samples.settings!r}"
+        digest = hashlib.sha256(made.encode())
         digest.update(f"\0{sorted(self.samples.excluded)}\0{self.shapes}\0{self.size}".encode())
         for name, tensor in encoder.state_dict().items():
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -148,6 +148,12 @@ class DataConfig(StrictModel):
     painted_share: float = Field(
         default=0.0, ge=0, le=1, description="of the real pictures that get generated defects painted in"
     )
+    tile_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="of the real pictures at least twice as large as the input that are seen in parts",
+    )
     describe_share: float = Field(
         default=0.4, ge=0, le=1, description="of the names, given with descriptions"
     )

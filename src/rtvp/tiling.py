@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvp.data.images import Picture, Pixels, RGBArray, fitting_scale, letterbox, run_by_shape
+from rtvp.data.images import TILE_SCALE, Picture, Pixels, RGBArray, fitting_scale, letterbox, run_by_shape
 from rtvp.errors import RtvpError
 from rtvp.models.postprocess import postprocess
 from rtvp.models.tile_merge import merge_tiles
@@ -22,7 +22,6 @@ from rtvp.types import Detections, Letterbox, Predictions
 
 Batch: TypeAlias = NDArray[np.uint8]  # [B, 3, H, W] RGB
 
-AUTO_SCALE = 0.5  # of automatic tiles: a defect of 20 px is 10 px in the input
 WORTH_IT = 1.5  # an automatic tile is seen at least this much larger than the whole, or there is none
 SCORE_FLOOR = 0.01  # in tiles: there are many, and nobody ranks what lies below
 PER_TILE = 100  # detections
@@ -84,10 +83,10 @@ class Tiling:
         scale = fitting_scale(width, height, size)
         if self.side is not None:
             side = self.side
-        elif scale >= AUTO_SCALE:
+        elif scale >= TILE_SCALE:
             return []
         else:
-            side = round(size / AUTO_SCALE)
+            side = round(size / TILE_SCALE)
             while self._count(width, side) * self._count(height, side) > self.at_most:
                 side = math.ceil(side * 1.05)
         # A side that was asked for is taken if it shows more at all.

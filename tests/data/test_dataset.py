@@ -202,7 +202,7 @@ def test_balance_weighs_sets(
 def test_share_of_generated_pictures(garments: LabelledSet) -> None:
     samples = make(garments, synthetic_share=0.4)
     drawn = draw(samples, 80)
-    generated = [sample for sample in drawn if sample.known is None or "dirty mark" not in sample.known]
+    generated = [sample for sample in drawn if sample.known is None or "scratch" in sample.known]
     assert len(generated) / 80 == pytest.approx(0.4, abs=0.15)
     assert samples.all_names == tuple(sorted({*DEFECT_NAMES, "dirty mark"}))
 
@@ -280,6 +280,48 @@ def test_no_excluded_defect_is_painted(welds: LabelledSet) -> None:
     for index in range(10):
         shown = frozenset().union(*samples.sample(index, 128).names, frozenset())
         assert not shown & excluded
+
+
+@pytest.fixture
+def planks(tmp_path: Path) -> LabelledSet:
+    """Pictures of 600 x 400 px with one pore of 24 x 16 px, one without any, and a small one."""
+    records = [
+        write_record(tmp_path / f"plank{i}.png", (600, 400), {"weld pore": (x, y, x + 24, y + 16)}, ground=90)
+        for i, (x, y) in enumerate([(10, 10), (300, 200), (570, 380)])
+    ]
+    records.append(write_record(tmp_path / "good.png", (600, 400), {}, ground=90))
+    records.append(
+        write_record(tmp_path / "small.png", (100, 80), {"weld pore": (40, 40, 64, 56)}, ground=90)
+    )
+    return make_set("planks", records, {"weld pore", "hole"})
+
+
+def test_large_pictures_are_seen_in_parts(planks: LabelledSet) -> None:
+    settings = replace(SETTINGS, scale_range=(1.0, 1.0), turn_share=0.0)
+    whole = TrainingSamples([replace(planks, images=planks.images[:3])], settings)
+    parts = TrainingSamples([replace(planks, images=planks.images[:3])], replace(settings, tile_share=1.0))
+    widths = [box[2] - box[0] for i in range(40) for box in whole.sample(i, SIZE).boxes_xyxy]
+    assert max(widths, default=0) < 6  # 24 of 600 px, in 64
+    drawn = draw(parts, 40)
+    found = [(sample, box) for sample in drawn for box in sample.boxes_xyxy]
+    assert len(found) > 20
+    assert np.median([box[2] - box[0] for _, box in found]) == pytest.approx(24 * 0.5, rel=0.2)
+    for sample, (x1, y1, x2, y2) in found:
+        at = sample.image[int((y1 + y2) / 2), int((x1 + x2) / 2), 1]
+        assert at > np.median(sample.image[..., 1]) + 25  # the pore is where its box is
+    # What a part of a defective picture does not show is known not to be there, but for other names.
+    empty = [sample for sample in drawn if not sample.names]
+    assert empty and all(sample.known == planks.vocabulary | {GENERIC_NAME} for sample in empty)
+
+
+def test_a_part_of_a_good_picture_is_good_and_small_ones_stay_whole(planks: LabelledSet) -> None:
+    settings = replace(SETTINGS, tile_share=1.0)
+    good = TrainingSamples([replace(planks, images=planks.images[3:4])], settings)
+    assert all(sample.known is None and not sample.names for sample in draw(good, 5))
+    only = replace(planks, images=planks.images[4:])
+    small, plain = TrainingSamples([only], settings), TrainingSamples([only], SETTINGS)
+    for index in range(5):
+        assert np.array_equal(small.sample(index, SIZE).image, plain.sample(index, SIZE).image)
 
 
 def test_pasting_needs_masks(welds: LabelledSet) -> None:

@@ -14,11 +14,11 @@ from torch.utils.data import Dataset
 from rtvp.data.collate import Collator
 from rtvp.data.cut_paste import CutOut, cut_out, paste
 from rtvp.data.generated import GeneratedSamples
-from rtvp.data.images import fitting_scale, read_image
+from rtvp.data.images import TILE_SCALE, fitting_scale, read_image
 from rtvp.data.labelled import LabelledSet
 from rtvp.data.mosaic import mosaic
 from rtvp.data.training_sample import GENERIC_NAME, Sample
-from rtvp.data.transforms import random_geometry, random_photometry, warp
+from rtvp.data.transforms import random_geometry, random_photometry, visible_boxes, warp
 from rtvp.errors import RtvpError
 from rtvp.mmio.schema import ImageRecord
 
@@ -35,6 +35,7 @@ _PICTURE, _SIZE = range(2)  # streams of chance that must not depend on each oth
 _GOOD_GENERATED = 0.3  # of the generated pictures, as the generator itself has it
 _TILE_SCALE = 1.5  # of the pictures in a mosaic, relative to others: their fields shall be filled
 _PASTED = (0.6, 0.25, 0.15)  # chance of one, two, three defects
+_TILES_WITH_DEFECT = 0.75  # of the tiles of defective pictures, at least
 _PASTE_TRIES = 6  # defects that are tried: not every one looks right everywhere
 
 
@@ -54,6 +55,8 @@ class SampleSettings:
         mosaic_until: share of the run after which no mosaics are made.
         cut_paste_share: of the real pictures that need not be good, given defects of other scenes.
         painted_share: likewise, given generated defects.
+        tile_share: of the real pictures that the input shows at less than half of their size, one part as
+            `rtvp detect --tile auto` looks at it. Their files are read anew each time.
         attribute_words: whether generated defects go by phrases such as "thin dark scratch", too.
         seed: picture i is a function of (seed, i, its size) alone.
     """
@@ -69,6 +72,7 @@ class SampleSettings:
     mosaic_until: float = 0.9
     cut_paste_share: float = 0.0
     painted_share: float = 0.0
+    tile_share: float = 0.0
     attribute_words: bool = True
     seed: int = 0
 
@@ -140,7 +144,12 @@ class TrainingSamples:
         return self._warped(rng, size, self._labelled(chosen, int(rng.choice(self._good[chosen]))))
 
     def _real(self, rng: np.random.Generator, size: int, chosen: int, scale: float = 1.0) -> Sample:
-        sample = self._labelled(chosen, int(rng.integers(len(self.sets[chosen].images))))
+        position = int(rng.integers(len(self.sets[chosen].images)))
+        large = self._is_large(self.sets[chosen].images[position], size)
+        if large and rng.random() < self.settings.tile_share:
+            sample = self._tile(rng, size, chosen, position)
+        else:
+            sample = self._labelled(chosen, position)
         if rng.random() < self.settings.cut_paste_share:
             sample = self._pasted(rng, sample, chosen)
         if rng.random() < self.settings.painted_share:
@@ -156,6 +165,29 @@ class TrainingSamples:
         boxes *= np.array([width / record.width, height / record.height] * 2, np.float32)
         names = tuple(frozenset({a.name, GENERIC_NAME}) for a in record.annotations)
         return Sample(image, boxes, names, own.vocabulary | {GENERIC_NAME} if names else None)
+
+    def _is_large(self, record: ImageRecord, size: int) -> bool:
+        """Whether a part of the picture may be drawn in its place."""
+        return self.settings.tile_share > 0 and fitting_scale(record.width, record.height, size) < TILE_SCALE
+
+    def _tile(self, rng: np.random.Generator, size: int, chosen: int, position: int) -> Sample:
+        """A part of an image, not square; mostly one that shows a defect, if the image has any."""
+        own, record = self.sets[chosen], self.sets[chosen].images[position]
+        image = read_image(record.path)
+        limits = np.array([record.width, record.height])
+        sides = np.minimum(round(size / TILE_SCALE), limits)
+        boxes = np.array([a.box_xyxy for a in record.annotations], np.float32).reshape(-1, 4)
+        corner = rng.uniform(0, limits - sides)
+        if len(boxes) and rng.random() < _TILES_WITH_DEFECT:
+            middle = boxes[rng.integers(len(boxes))].reshape(2, 2).mean(axis=0)
+            corner = np.clip(middle - rng.uniform(0.1, 0.9, 2) * sides, 0, limits - sides)
+        x, y = (int(at) for at in corner)
+        width, height = (int(side) for side in sides)
+        window = np.array([x, y, x + width, y + height], np.float32)
+        visible, kept = visible_boxes(boxes, window)
+        names = tuple(frozenset({record.annotations[i].name, GENERIC_NAME}) for i in kept)
+        known = own.vocabulary | {GENERIC_NAME} if record.annotations else None
+        return Sample(image[y : y + height, x : x + width], visible - window[[0, 1, 0, 1]], names, known)
 
     def _pasted(self, rng: np.random.Generator, sample: Sample, chosen: int) -> Sample:
         scene = self.sets[chosen].scene

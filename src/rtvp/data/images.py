@@ -52,6 +52,7 @@ LARGE_PIXELS = 50_000_000  # a larger picture stays on disk if it can, and is dr
 BLOCK_PIXELS = 4_000_000  # of a picture that are converted at a time
 PAD_VALUE = 114
 INPUT_STEP = 32  # px: the coarsest stride; sides of the network input are multiples of it
+TILE_SCALE = 0.5  # of the parts of a large picture: a defect of 20 px is 10 px in the input
 MAX_STRETCH = 2.0  # the longest side of an input, relative to the side of a square one
 WHITE = (255, 255, 255, 255)
 

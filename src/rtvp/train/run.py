@@ -224,6 +224,7 @@ class _Run:
             data.mosaic_until,
             data.cut_paste_share,
             data.painted_share,
+            data.tile_share,
             data.attribute_words,
             self.config.seed if cached else seed,  # stages with the same cache share it
         )

@@ -60,6 +60,13 @@ def train_command(
         float | None,
         typer.Option(help="Share of the weights that stay as they were, 0 to 1: gains less, forgets less."),
     ] = None,
+    tiles: Annotated[
+        bool | None,
+        typer.Option(
+            "--tiles",
+            help="Learn and measure large pictures in parts too, as `rtvp detect --tile auto` does.",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the fine-tuning; 0 if left out.")] = None,
 ) -> None:
     """Train a detector as CONFIG says, or fine-tune one: rtvp train --from shipped --data my_coco.json."""
@@ -71,6 +78,7 @@ def train_command(
         "--retention": retention,
         "--retention-images": retention_images,
         "--keep": keep,
+        "--tiles": tiles,
         "--seed": seed,
     }
     given = [option for option, value in tuning.items() if value is not None]
@@ -95,7 +103,15 @@ def train_command(
 
     kept = None if retention is None else CocoFolder(retention, retention_images)
     task = FinetuneTask(
-        CocoFolder(data, images), start, steps, replay_share, replay, kept, keep or 0.0, seed or 0
+        CocoFolder(data, images),
+        start,
+        steps,
+        replay_share,
+        replay,
+        kept,
+        keep or 0.0,
+        seed or 0,
+        bool(tiles),
     )
     _print(finetune(task, out))
 

@@ -69,20 +69,29 @@ class HashedWords:
 
 
 def write_coco(
-    folder: Path, count: int, names: Sequence[str] = ("deep_scratch", "Blob"), seed: int = 0, good: int = 0
+    folder: Path,
+    count: int,
+    names: Sequence[str] = ("deep_scratch", "Blob"),
+    seed: int = 0,
+    good: int = 0,
+    scale: int = 1,
 ) -> Path:
-    """Grey pictures with a bright rectangle each, which is called by the names in turn; the last are good."""
+    """Grey pictures with a bright rectangle each, which is called by the names in turn; the last are good.
+
+    They are ``scale`` times 80 x 60 px, and the rectangles 30 px wide whatever that is.
+    """
     rng = np.random.default_rng(seed)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     images, boxes = [], []
     for i in range(count):
-        pixels = rng.integers(90, 110, (60, 80, 3), dtype=np.uint8)
-        x, y = (int(rng.integers(0, most)) for most in (50, 30))
+        width, height = 80 * scale, 60 * scale
+        pixels = rng.integers(90, 110, (height, width, 3), dtype=np.uint8)
+        x, y = (int(rng.integers(0, most)) for most in (width - 30, height - 30))
         if i < count - good:
             pixels[y : y + 30, x : x + 30] = 230
             boxes.append((i, i % len(names), [x, y, 30, 30]))
         Image.fromarray(pixels).save(folder / "images" / f"part{i}.png")
-        images.append({"id": i, "file_name": f"part{i}.png", "width": 80, "height": 60})
+        images.append({"id": i, "file_name": f"part{i}.png", "width": width, "height": height})
     content = {
         "images": images,
         "categories": [{"id": k, "name": name} for k, name in enumerate(names)],
@@ -381,6 +390,20 @@ def test_the_figures_are_those_of_the_checkpoints(
             (row,) = (row for row in finished.rows if row.is_new and row.asked == asked)
             assert getattr(row, when)["AP50"] == pytest.approx(evaluate(outcomes).figures["AP50"])
             assert row.images == len(kept.images)
+
+
+def test_large_pictures_are_learnt_and_measured_in_parts(
+    tune: Callable[..., Finetuned], start: Path, tmp_path: Path
+) -> None:
+    large = write_coco(tmp_path, 8, scale=6)
+    plain, closer = (tune(tmp_path / str(tiles), data=large, tiles=tiles) for tiles in (False, True))
+    recorded = [json.loads((tmp_path / f"{tiles}" / "finetune.json").read_text()) for tiles in (False, True)]
+    assert [record["recipe"]["tile_share"] for record in recorded] == [0.0, 0.5]
+    assert [record["tiles"] for record in recorded] == [False, True]
+    # What is looked at more closely scores otherwise, before and after.
+    assert recorded[0]["before"]["new"] != recorded[1]["before"]["new"]
+    first, second = (load_detector(run.checkpoint)[0].state_dict() for run in (plain, closer))
+    assert any(not torch.equal(value, second[name]) for name, value in first.items())
 
 
 def test_the_checkpoint_goes_where_any_goes(finished: Finetuned, tune: Callable[..., Finetuned]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,6 +29,7 @@ from rtvp.models.text_encoder import embed_prompts, make_text_encoder
 from rtvp.models.torch_network import TorchNetwork
 from rtvp.models.weights import find_checkpoint
 from rtvp.terminal import make_progress
+from rtvp.tiling import Tiling
 from rtvp.train.finetune_data import (
     CocoFolder,
     FinetuneData,
@@ -69,6 +71,7 @@ class FinetuneTask:
         retention: labelled images that are not trained on; generated ones if None.
         keep: share of the starting weights in the result, from 0 to 1.
         seed: of the split and the training.
+        tiles: whether large pictures are learnt and measured in parts, too, as by `rtvp detect --tile auto`.
     """
 
     own: CocoFolder
@@ -79,6 +82,7 @@ class FinetuneTask:
     retention: CocoFolder | None = None
     keep: float = 0.0
     seed: int = 0
+    tiles: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +152,15 @@ def finetune(task: FinetuneTask, out: Path) -> Finetuned:
     notes["trained_on"] = ", ".join(dict.fromkeys([*known, data.train.name]))
     with retention_set(data, recipe.retention_images, config.input_size) as kept:
         parts = {NEW: data.measured, RETENTION: kept}
-        before = _remembered(
-            out / "before.json", lambda: _measure(detector, encoder, config.input_size, parts, "before")
-        )
+        measure_now = partial(_measure, encoder, config.input_size, parts, Tiling() if task.tiles else None)
+        before = _remembered(out / "before.json", lambda: measure_now(detector, "before"))
         start_weights = {name: value.clone() for name, value in detector.state_dict().items()}
         _train(detector, encoder, data, recipe, task.seed, out)
         interpolate(detector, start_weights, task.keep)
         save_detector(checkpoint, detector, config, notes)
         # What is measured is the file, whose weights are rounded to half precision.
         saved, _, _ = load_detector(checkpoint)
-        after = _measure(saved, encoder, config.input_size, parts, "after")
+        after = measure_now(saved, "after")
     if data.held_out and (point := after[NEW][BY_NAME]["operating_point"])["f1"]:
         notes["threshold"] = f"{point['threshold']:.3f}"
         save_detector(checkpoint, saved, config, notes)
@@ -170,6 +173,8 @@ def _read_recipe(task: FinetuneTask) -> Recipe:
     recipe = load_config(RECIPE_FILE, Recipe).model_dump()
     if task.steps is not None:
         recipe["training"]["steps"] = task.steps
+    if not task.tiles:
+        recipe["tile_share"] = 0.0
     if task.replay_share is not None:
         recipe["replay_share"] = task.replay_share
     return parse_config(recipe, Recipe, where="fine-tuning")
@@ -215,14 +220,15 @@ def _train(
 
 
 def _measure(
-    detector: RTVPDetector,
     encoder: RememberingTextEncoder,
     size: int,
     parts: Mapping[str, LabelledSet],
+    tiling: Tiling | None,
+    detector: RTVPDetector,
     when: str,
 ) -> PartFigures:
     """Each part asked for its own names, and for any defect."""
-    named = RtvpNamed(TorchNetwork(detector), encoder, size)
+    named = RtvpNamed(TorchNetwork(detector), encoder, size, tiling=tiling)
     found: PartFigures = {}
     with make_progress() as progress:
         images = sum(len(labelled.images) for labelled in parts.values()) * len(PROMPTINGS)
@@ -266,6 +272,7 @@ def _report(
     return {
         "start": task.start,
         "keep": task.keep,
+        "tiles": task.tiles,
         "threshold": notes.get("threshold"),
         "data": str(task.own.file),
         "names": sorted(data.train.vocabulary),

@@ -42,6 +42,7 @@ class Recipe(StrictModel):
     retention_images: int = Field(ge=1)
     scale_range: tuple[float, float]
     turn_share: float = Field(ge=0, le=1)
+    tile_share: float = Field(ge=0, le=1)
     describe_share: float = Field(ge=0, le=1)
     max_negatives: int = Field(ge=0)
     losses: LossWeights
@@ -140,6 +141,7 @@ def make_samples(data: FinetuneData, recipe: Recipe, stage: StageConfig, seed: i
         synthetic_share=0.0,
         scale_range=recipe.scale_range,
         turn_share=recipe.turn_share,
+        tile_share=recipe.tile_share,
         seed=seed,
     )
     generated_share = recipe.generated_share if data.replay else 1.0

@@ -27,7 +27,7 @@ from rtvp.models.torch_network import TorchNetwork
 from rtvp.models.weights import OPEN, SHIPPED, find
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-CONFIG_OF = {SHIPPED: CONFIGS / "shipped-all.yaml", OPEN: CONFIGS / "open.yaml"}
+CONFIG_OF = {SHIPPED: CONFIGS / "shipped-parts.yaml", OPEN: CONFIGS / "open-continued.yaml"}
 MIB = 2**20
 UNSEEN_SEED = 2**32  # training draws seeds below 2**31
 

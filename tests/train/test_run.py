@@ -36,7 +36,7 @@ CONFIG: dict[str, Any] = {
     "data": {
         "sources": ["workpiece-crack", "car-body-damage"],
         # Names of the first are all unseen, of the second partly; no box of the third is labelled.
-        "held_out": ["garment-dirt", "fabric-roboflow"],
+        "held_out": ["gear-fault", "fabric-roboflow"],
         "synthetic_share": 0.25,
         "max_negatives": 4,
     },
@@ -47,7 +47,7 @@ CONFIG: dict[str, Any] = {
 RAW_NAMES = {
     "workpiece-crack": ["crack"],
     "car-body-damage": ["damage"],
-    "garment-dirt": ["Dirty_mark"],
+    "gear-fault": ["Fault-Exist", "No Fault"],
     "fabric-roboflow": ["Hole", "Knot", "Stain"],
 }
 Changed = dict[str, Any]
@@ -77,7 +77,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
     write_source(root, "workpiece-crack", 6)
     write_source(root, "car-body-damage", 5)
-    write_source(root, "garment-dirt", 2)
+    write_source(root, "gear-fault", 2)
     write_source(root, "fabric-roboflow", 2, labelled=False)
     return root
 

@@ -158,7 +158,11 @@ class TrainingSamples:
 
     def _labelled(self, chosen: int, position: int) -> Sample:
         """An image as it is kept, not square."""
-        own, image = self.sets[chosen], self.pixels[chosen][position]
+        return self._with_labels(chosen, position, self.pixels[chosen][position])
+
+    def _with_labels(self, chosen: int, position: int, image: NDArray[np.uint8]) -> Sample:
+        """An image, in whatever size it was read, with its labels."""
+        own = self.sets[chosen]
         record = own.images[position]
         boxes = np.array([a.box_xyxy for a in record.annotations], np.float32).reshape(-1, 4)
         height, width = image.shape[:2]
@@ -172,11 +176,10 @@ class TrainingSamples:
 
     def _tile(self, rng: np.random.Generator, size: int, chosen: int, position: int) -> Sample:
         """A part of an image, not square; mostly one that shows a defect, if the image has any."""
-        own, record = self.sets[chosen], self.sets[chosen].images[position]
-        image = read_image(record.path)
-        limits = np.array([record.width, record.height])
+        image = read_image(self.sets[chosen].images[position].path)
+        whole = self._with_labels(chosen, position, image)
+        boxes, limits = whole.boxes_xyxy, np.array(image.shape[1::-1])
         sides = np.minimum(round(size / TILE_SCALE), limits)
-        boxes = np.array([a.box_xyxy for a in record.annotations], np.float32).reshape(-1, 4)
         corner = rng.uniform(0, limits - sides)
         if len(boxes) and rng.random() < _TILES_WITH_DEFECT:
             middle = boxes[rng.integers(len(boxes))].reshape(2, 2).mean(axis=0)
@@ -185,9 +188,9 @@ class TrainingSamples:
         width, height = (int(side) for side in sides)
         window = np.array([x, y, x + width, y + height], np.float32)
         visible, kept = visible_boxes(boxes, window)
-        names = tuple(frozenset({record.annotations[i].name, GENERIC_NAME}) for i in kept)
-        known = own.vocabulary | {GENERIC_NAME} if record.annotations else None
-        return Sample(image[y : y + height, x : x + width], visible - window[[0, 1, 0, 1]], names, known)
+        names = tuple(whole.names[i] for i in kept)
+        part = image[y : y + height, x : x + width]
+        return Sample(part, visible - window[[0, 1, 0, 1]], names, whole.known)
 
     def _pasted(self, rng: np.random.Generator, sample: Sample, chosen: int) -> Sample:
         scene = self.sets[chosen].scene

@@ -205,7 +205,7 @@ class StageConfig(StrictModel):
         default=None,
         ge=1,
         description="train on this many augmented pictures, whose encoder features are computed once and "
-        "kept on disk; for a frozen encoder. null: every picture is new",
+        "kept on disk; with `thaw_beyond`, those that stay as they are. null: every picture is new",
     )
 
     @field_validator("sizes", mode="before")

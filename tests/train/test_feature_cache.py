@@ -177,6 +177,20 @@ def test_maps_that_are_not_needed_are_not_kept(samples: TrainingSamples, tmp_pat
     assert not list(tmp_path.glob("*/stride16.npy"))
 
 
+def test_of_an_encoder_whose_late_blocks_learn_the_map_before_them_is_kept(
+    samples: TrainingSamples, tmp_path: Path
+) -> None:
+    class Thawed(MeanEncoder):
+        def blocks_beyond(self, stride: int) -> Sequence[torch.nn.Module]:
+            return (torch.nn.Identity(),)
+
+    encoder = Thawed().freeze().thaw_beyond(16)
+    cached = make(samples, encoder, tmp_path, strides=(32,))
+    cached.fill(encoder, CPU, workers=0)
+    features = cached.sample(0, SIZE).features
+    assert features is not None and [maps.shape for maps in features] == [(3, 4, 4), (3, 0, 0)]
+
+
 def test_an_encoder_that_learns_is_refused(samples: TrainingSamples, tmp_path: Path) -> None:
     with pytest.raises(RtvpError, match="cached_samples: expected a frozen image encoder"):
         make(samples, MeanEncoder(), tmp_path)

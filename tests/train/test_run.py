@@ -390,6 +390,18 @@ def test_a_run_on_cached_features(train: Train, tmp_path: Path) -> None:
             assert torch.equal(used[name], value.half().float()), name
 
 
+def test_late_blocks_learn_from_cached_maps(train: Train, tmp_path: Path) -> None:
+    changes = {"expert": None, "training.thaw_beyond": 8, "training.cached_samples": 4}
+    weights = load_file(train(tmp_path / "run", changes))
+    packaged = IMAGE_ENCODERS["efficientnet_lite0"]()
+    assert isinstance(packaged, EfficientNetLite)
+    load_packaged_weights(packaged)
+    for name, value in packaged.named_parameters():
+        learns = name.startswith("blocks.") and int(name.split(".")[1]) > packaged.output_blocks[1]
+        assert torch.equal(weights[f"image_encoder.{name}"], value.half()) != learns, name
+    assert [path.name for path in (tmp_path / "run" / "features").glob("*/*.npy")] == ["stride8.npy"]
+
+
 def test_the_expert_alone(train: Train, data: Path, tmp_path: Path) -> None:
     config = TrainConfig.model_validate(changed({}))
     path = train_expert(config, read_run_data(config, data), tmp_path / "run")

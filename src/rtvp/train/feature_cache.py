@@ -1,4 +1,7 @@
-"""Features of a frozen encoder, computed once for a fixed number of augmented pictures and kept on disk."""
+"""Features of a frozen encoder, or of its frozen part, computed once and kept on disk.
+
+They are those of a fixed number of augmented pictures.
+"""
 
 from __future__ import annotations
 
@@ -30,21 +33,24 @@ Labels = tuple[NDArray[np.float32], tuple[frozenset[str], ...], frozenset[str] |
 class CachedSamples:
     """A pool of samples whose pictures are replaced by the maps that a frozen encoder makes of them.
 
+    Where the late blocks of the encoder learn, the maps before them are kept, and `ImageEncoder.finish` makes
+    the others of them.
+
     It stands where `TrainingSamples` stands. Every sample of the pool is drawn once an epoch, in an order
     that is a function of (seed, epoch). Maps are float16 in memory-mapped files, so that what does not fit
     into memory stays on disk; the folder's name is a digest of all that they depend on.
 
     Args:
         samples: where the pictures come from; the pool is its first ``count`` samples.
-        encoder: frozen.
+        encoder: frozen, all but the blocks beyond a stride at most.
         count: samples in the pool.
         size: side of the pictures, px.
-        strides: of the maps that are needed; other maps of the encoder are kept empty.
+        strides: of the maps that are needed; other maps of the encoder, and those that learn, are kept empty.
         folder: caches lie below it.
         data_digest: of the labelled images.
 
     Raises:
-        RtvpError: the encoder learns, or a cache is damaged.
+        RtvpError: the whole encoder learns, or a cache is damaged.
     """
 
     def __init__(
@@ -57,15 +63,16 @@ class CachedSamples:
         folder: Path,
         data_digest: str,
     ) -> None:
-        if any(parameter.requires_grad for parameter in encoder.parameters()):
+        if not encoder.fixed_strides:
             raise RtvpError(
                 "cached_samples: expected a frozen image encoder, whose features do not change, got one that "
                 "learns: freeze it, or set cached_samples to null"
             )
         self.samples, self.count, self.size = samples, count, size
         self.seed = samples.settings.seed
+        kept = [own for own in encoder.fixed_strides if own in strides or own == encoder.learns_beyond]
         self.shapes = {
-            stride: (count, channels, *([size // stride if stride in strides else 0] * 2))
+            stride: (count, channels, *([size // stride if stride in kept else 0] * 2))
             for stride, channels in zip(encoder.strides, encoder.channels, strict=True)
         }
         self.folder = folder / self._key(encoder, data_digest)[:16]

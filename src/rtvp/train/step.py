@@ -140,9 +140,9 @@ def weighted(terms: Mapping[str, Tensor], losses: LossWeights) -> Losses:
 
 
 def encoder_maps(encoder: ImageEncoder, batch: Batch) -> tuple[Tensor, ...]:
-    """The maps that the encoder makes of a batch's images, or those of a frozen one that the batch brings."""
+    """The maps that the encoder makes of a batch's images; those that are fixed the batch may bring."""
     if batch.features is not None:
-        return tuple(map(_as_input, batch.features))
+        return encoder.finish(tuple(map(_as_input, batch.features)))
     return encoder(_as_input(batch.images))  # type: ignore[no-any-return]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rtvp.errors import RtvpError
@@ -94,6 +95,43 @@ def test_late_blocks_of_a_frozen_encoder_can_learn(name: str) -> None:
     first = min(int(key.split(".")[1]) for key in learning)
     assert first == encoder.output_blocks[encoder.strides.index(8)] + 1
     assert all(torch.equal(value, before[key]) for key, value in encoder.named_buffers())
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("efficientnet")])
+@pytest.mark.parametrize("stride", [4, 8, 16])
+def test_the_maps_that_learn_follow_from_those_that_do_not(name: str, stride: int) -> None:
+    encoder = make_encoder(name).freeze().thaw_beyond(stride)
+    assert encoder.fixed_strides == tuple(own for own in encoder.strides if own <= stride)
+    maps = encoder(make_images(2, 64, 96))
+    fixed = len(encoder.fixed_strides)
+    kept = [m.detach() if i < fixed else m.new_zeros(0) for i, m in enumerate(maps)]
+    finished = encoder.finish(kept)
+    assert len(finished) == len(maps)
+    assert all(torch.equal(one, other) for one, other in zip(finished, maps, strict=True))
+    assert [m.requires_grad for m in finished] == [own > stride for own in encoder.strides]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_maps_of_a_frozen_encoder_are_finished(name: str) -> None:
+    encoder = make_encoder(name)
+    assert encoder.fixed_strides == ()
+    assert encoder.freeze().fixed_strides == encoder.strides
+    maps = encoder(make_images(1, 64, 64))
+    assert all(one is other for one, other in zip(encoder.finish(maps), maps, strict=True))
+
+
+def test_depthwise_kernels_learn_the_same_in_bfloat16() -> None:
+    encoder = make_encoder("efficientnet_lite0").freeze().thaw_beyond(8)
+    images = make_images(2, 64, 96)
+    kernel = encoder.blocks[-1].depthwise_conv.weight
+    gradients = []
+    for low in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            maps = encoder(images)
+        kernel.grad = None
+        maps[-1].float().square().mean().backward()
+        gradients.append(F.normalize(kernel.grad.double().flatten(), dim=0, eps=0))
+    assert gradients[0] @ gradients[1] > 0.99
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ class ImageEncoder(nn.Module):
 
     Attributes:
         frozen: whether ``freeze`` was called.
+        learns_beyond: stride, px, of the coarsest map that stays as it is where ``thaw_beyond`` was called.
     """
 
     pixel_mean: Tensor
@@ -45,6 +46,7 @@ class ImageEncoder(nn.Module):
         self.strides = tuple(strides)
         self.channels = tuple(channels)
         self.frozen = False
+        self.learns_beyond: int | None = None
         # Constants, not weights: kept out of the state dict so that official files load strictly.
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(1, 3, 1, 1), persistent=False)
@@ -78,7 +80,21 @@ class ImageEncoder(nn.Module):
             )
         for block in blocks:
             block.requires_grad_(True)
+        self.learns_beyond = stride
         return self
+
+    @property
+    def fixed_strides(self) -> tuple[int, ...]:
+        """Strides of the maps that training leaves as they are."""
+        if not self.frozen:
+            return ()
+        if self.learns_beyond is None:
+            return self.strides
+        return self.strides[: self.strides.index(self.learns_beyond) + 1]
+
+    def finish(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """All maps, given the fixed ones: of ``maps``, an entry a stride, those that learn are made anew."""
+        return tuple(maps)
 
     def blocks_beyond(self, stride: int) -> Sequence[nn.Module]:
         """The blocks behind the map of ``stride`` px, in order; none where an encoder cannot be cut so."""

@@ -81,8 +81,19 @@ class EfficientNetLite(ImageEncoder):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """[B, 3, H, W] to four maps; see ``ImageEncoder``."""
         x = _relu6(self.bn0(self.conv_stem(self.normalise(images))))  # [B, 32, H/2, W/2]
+        return self._maps(x, 0)
+
+    def finish(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """See ``ImageEncoder``."""
+        fixed = len(self.fixed_strides)
+        if not 0 < fixed < len(self.strides):
+            return tuple(maps)
+        return (*maps[:fixed], *self._maps(maps[fixed - 1], self.output_blocks[fixed - 1] + 1))
+
+    def _maps(self, x: Tensor, first: int) -> tuple[Tensor, ...]:
+        """What the blocks from ``first`` on make of ``x``: the maps that are returned."""
         maps = []
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(self.blocks[first:], start=first):  # type: ignore[arg-type]
             x = block(x)
             if index in self.output_blocks:
                 maps.append(x)
@@ -148,6 +159,10 @@ class SameConv2d(nn.Conv2d):
                 )
                 return uneven
             weight = F.pad(weight, (1, 0, 1, 0))
+        if self.groups > 1 and x.device.type == "cpu" and torch.is_grad_enabled() and weight.requires_grad:
+            # On a CPU the gradient of a depthwise 5x5 kernel takes several times as long in bfloat16.
+            with torch.autocast("cpu", enabled=False):
+                return F.conv2d(x.float(), weight, self.bias, self.stride, self.padding, groups=self.groups)
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, groups=self.groups)
 
 

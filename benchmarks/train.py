@@ -1,11 +1,13 @@
 """How many images a second training takes in, and where the time goes.
 
-    python benchmarks/train.py [--arms cpu cpu-cached paper] [--steps 20] [--batch N] [--size PX]
-                               [--threads 2] [--accelerator cuda --precision bf16-mixed] [--json FILE]
+    python benchmarks/train.py [--arms cpu cpu-cached late late-cached paper] [--steps 20] [--batch N]
+                               [--size PX] [--threads 2] [--accelerator cuda --precision bf16-mixed]
+                               [--json FILE]
 
 Trains for some steps on generated pictures that lie on disk; weights are random, which costs the same. Steps
-before the fifth are not counted. ``cpu-cached`` reads features that were computed before: the time for this
-is given apart. Figures are those that every training run logs.
+before the fifth are not counted. ``late`` also trains the blocks of the encoder behind stride 8. What ends in
+``cached`` reads features that were computed before: the time for this is given apart. Figures are those that
+every training run logs.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ class Arm(NamedTuple):
     size: int
     batch: int
     cached: bool = False
+    thaw_beyond: int | None = None
 
 
 CPU = DetectorConfig(image_encoder=ImageEncoderConfig(name="efficientnet_lite0"))
@@ -62,6 +65,8 @@ PAPER = DetectorConfig(
 ARMS = {
     "cpu": Arm(CPU, None, size=320, batch=16),
     "cpu-cached": Arm(CPU, None, size=320, batch=16, cached=True),
+    "late": Arm(CPU, None, size=320, batch=16, thaw_beyond=8),
+    "late-cached": Arm(CPU, None, size=320, batch=16, cached=True, thaw_beyond=8),
     "paper": Arm(PAPER, "efficientnet_lite2", size=640, batch=32),
 }
 
@@ -126,6 +131,8 @@ def make_step(arm: Arm, names: tuple[str, ...]) -> RTVPStep:
     """The whole of what is trained, with random weights."""
     config = TrainConfig.model_validate({"data": {"sources": ["generated"]}, "training": {"steps": 1}})
     detector = build_detector(arm.detector)
+    if arm.thaw_beyond is not None:
+        detector.image_encoder.thaw_beyond(arm.thaw_beyond)
     encoder = IMAGE_ENCODERS[arm.expert_encoder]() if arm.expert_encoder else detector.image_encoder
     classes = ("defect", *names)
     expert = ExpertStep(build_expert(encoder, len(classes), arm.detector), classes, config.losses)
@@ -187,7 +194,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=["cpu", "cpu-cached"])
+    parser.add_argument(
+        "--arms", nargs="+", choices=ARMS, default=["cpu", "cpu-cached", "late", "late-cached"]
+    )
     parser.add_argument("--steps", type=int, default=20, help="that count")
     parser.add_argument("--batch", type=int, help="images a step; the arm's own if left out")
     parser.add_argument("--size", type=int, help="side of the input, px; the arm's own if left out")

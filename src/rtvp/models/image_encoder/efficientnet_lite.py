@@ -93,7 +93,7 @@ class EfficientNetLite(ImageEncoder):
     def _maps(self, x: Tensor, first: int) -> tuple[Tensor, ...]:
         """What the blocks from ``first`` on make of ``x``: the maps that are returned."""
         maps = []
-        for index, block in enumerate(self.blocks[first:], start=first):  # type: ignore[arg-type]
+        for index, block in enumerate(self.blocks[first:], start=first):
             x = block(x)
             if index in self.output_blocks:
                 maps.append(x)

@@ -128,11 +128,13 @@ def picture_to_array(picture: Image.Image) -> RGBArray:
 
     Pillow makes several copies on the way, so blocks go one by one: a picture may have 100 megapixels.
     """
-    rgb = np.empty((picture.height, picture.width, 3), np.uint8)
     rows = max(1, BLOCK_PIXELS // picture.width)
+    if rows >= picture.height:
+        return np.array(_plain_rgb(picture))
+    rgb = np.empty((picture.height, picture.width, 3), np.uint8)
     for top in range(0, picture.height, rows):
         block = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
-        rgb[top : top + rows] = np.asarray(_without_transparency(block).convert("RGB"))
+        rgb[top : top + rows] = np.asarray(_plain_rgb(block))
     return rgb
 
 
@@ -284,11 +286,11 @@ def _to_rgb(image: Image.Image) -> RGBArray:
     return picture_to_array(image)
 
 
-def _without_transparency(image: Image.Image) -> Image.Image:
-    if not image.has_transparency_data:
-        return image
-    background = Image.new("RGBA", image.size, WHITE)
-    return Image.alpha_composite(background, image.convert("RGBA"))
+def _plain_rgb(image: Image.Image) -> Image.Image:
+    if image.has_transparency_data:
+        background = Image.new("RGBA", image.size, WHITE)
+        image = Image.alpha_composite(background, image.convert("RGBA"))
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy what is RGB already
 
 
 def _picture_of(array: npt.NDArray[Any]) -> Image.Image:

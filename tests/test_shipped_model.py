@@ -27,7 +27,7 @@ from rtvp.models.torch_network import TorchNetwork
 from rtvp.models.weights import OPEN, SHIPPED, find
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-CONFIG_OF = {SHIPPED: CONFIGS / "shipped-parts.yaml", OPEN: CONFIGS / "open-continued.yaml"}
+CONFIG_OF = {SHIPPED: CONFIGS / "shipped-parts.yaml", OPEN: CONFIGS / "open-late.yaml"}
 MIB = 2**20
 UNSEEN_SEED = 2**32  # training draws seeds below 2**31
 

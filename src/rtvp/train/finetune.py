@@ -202,6 +202,8 @@ def _train(
     """The one stage; ``detector`` ends with its averaged weights."""
     torch.manual_seed(seed)
     detector.image_encoder.freeze()
+    if recipe.training.thaw_beyond is not None:
+        detector.image_encoder.thaw_beyond(recipe.training.thaw_beyond)
     detector.eval()  # batch statistics stay as they are: small batches of one product would spoil them
     step_module = RTVPStep(detector, None, recipe.losses, MaskingConfig(), seed)
     step_module.stop_adapting()

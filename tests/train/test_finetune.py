@@ -26,6 +26,7 @@ from rtvp.errors import RtvpError
 from rtvp.evaluate import evaluate
 from rtvp.measure import RtvpNamed, make_prompts, measure
 from rtvp.models.build import build_detector, load_detector, save_detector
+from rtvp.models.image_encoder import IMAGE_ENCODERS, EfficientNetLite
 from rtvp.models.torch_network import TorchNetwork
 from rtvp.train import finetune as finetuning
 from rtvp.train.finetune import RECIPE_FILE, Finetuned, FinetuneTask, finetune
@@ -316,9 +317,22 @@ def test_what_learns_and_what_does_not(finished: Finetuned, start: Path) -> None
     assert before.keys() == after.keys()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     fixed = ("running_mean", "running_var")
-    assert not any(name.startswith(("image_encoder.", "decoder.")) or name.endswith(fixed) for name in moved)
-    for part in ("pyramid.", "neck.", "head.", "refiner."):
+    encoder = IMAGE_ENCODERS[CONFIG.image_encoder.name]()
+    early = len(encoder.blocks) - len(encoder.blocks_beyond(8))
+    still = ("decoder.", "image_encoder.conv", "image_encoder.bn")
+    still += tuple(f"image_encoder.blocks.{block}." for block in range(early))
+    assert not any(name.startswith(still) or name.endswith(fixed) for name in moved)
+    for part in ("pyramid.", "neck.", "head.", "refiner.", f"image_encoder.blocks.{early}."):
         assert any(name.startswith(part) for name in moved), part
+
+
+def test_an_encoder_that_cannot_be_cut_stays_as_it_is(
+    tune: Callable[..., Finetuned], start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EfficientNetLite, "blocks_beyond", lambda encoder, stride: ())
+    before, after = load_file(start), load_file(tune(tmp_path / "run").checkpoint)
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert "image_encoder" not in moved and "head" in moved
 
 
 def test_keeping_all_is_the_start_and_does_not_train_again(

@@ -120,8 +120,8 @@ class Finetuned:
 def finetune(task: FinetuneTask, out: Path) -> Finetuned:
     """Train a checkpoint on, and measure what it gained and what it lost; interrupted, the same call goes on.
 
-    The image encoder and the decoder of the adaptation, which converged before, stay as they are, and so do
-    all batch statistics.
+    The early blocks of the image encoder and the decoder of the adaptation, which converged before, stay as
+    they are, and so do all batch statistics.
 
     Args:
         task: what to do.
@@ -202,8 +202,9 @@ def _train(
     """The one stage; ``detector`` ends with its averaged weights."""
     torch.manual_seed(seed)
     detector.image_encoder.freeze()
-    if recipe.training.thaw_beyond is not None:
-        detector.image_encoder.thaw_beyond(recipe.training.thaw_beyond)
+    beyond = recipe.training.thaw_beyond
+    if beyond is not None and detector.image_encoder.blocks_beyond(beyond):  # Mobile-SAM's stay as they are
+        detector.image_encoder.thaw_beyond(beyond)
     detector.eval()  # batch statistics stay as they are: small batches of one product would spoil them
     step_module = RTVPStep(detector, None, recipe.losses, MaskingConfig(), seed)
     step_module.stop_adapting()

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.random import Generator
 
+from rtvp.data.synthetic.boards import copper_pinhole
 from rtvp.data.synthetic.fields import (
     Array,
     Colour,
@@ -79,8 +80,10 @@ def hole(rng: Generator, scene: Scene, canvas: Array) -> Mark:
     return Mark(patch, mix(lit, floor, cover), cover)
 
 
-def pinhole(rng: Generator, scene: Scene, canvas: Array) -> Mark:
-    """A tiny round pore, black with a faint bright rim."""
+def pinhole(rng: Generator, scene: Scene, canvas: Array) -> Mark | None:
+    """A tiny round pore, black with a faint bright rim; on a board a hole in its copper."""
+    if scene.conductors is not None:
+        return copper_pinhole(rng, scene, canvas)
     patch, radius = _area(rng, scene, canvas, 0.008, 0.02)
     away = blob(rng, patch, radius)
     after = lighten(patch.before, 0.25 * soft(np.abs(away - 1), 2.0))

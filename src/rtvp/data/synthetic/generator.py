@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from rtvp.data.synthetic import areas, boards, lines, structure
+from rtvp.data.synthetic import areas, boards, lines, structure, welds
 from rtvp.data.synthetic.camera import Camera, set_up_camera, take_as_it_is
 from rtvp.data.synthetic.fields import Array, mix
 from rtvp.data.synthetic.patch import Mark
@@ -22,7 +22,7 @@ from rtvp.errors import RtvpError
 
 SURFACE_NAMES: tuple[str, ...] = tuple(SURFACES)
 
-VERSION = 2  # of what a seed shows; to be raised by whatever changes it, as features are cached
+VERSION = 3  # of what a seed shows; to be raised by whatever changes it, as features are cached
 MOST_TRIES = 400  # to paint one defect; only on real pictures can it be in vain
 SOFTEST = 0.8  # px, of the blur of a painted defect: more would wash out the smallest
 GREY = 6  # grey levels between the channels, up to which a picture has no colours
@@ -60,6 +60,10 @@ ON_SURFACE: dict[str, Painter] = {
     "dirty mark": areas.dirty_mark,
     "inclusion": areas.inclusion,
     "worn area": structure.worn_area,
+    "weld defect": welds.weld_defect,
+    "porosity": welds.porosity,
+    "bad weld": welds.bad_weld,
+    "spatter": welds.spatter,
 }
 # They find their own place: at a fixture, a conductor or the outline.
 OF_STRUCTURE: dict[str, Painter] = {
@@ -77,6 +81,21 @@ OF_STRUCTURE: dict[str, Painter] = {
     "spur": boards.spur,
     "spurious copper": boards.spurious_copper,
     "missing hole": boards.missing_hole,
+}
+# What a part has to have, for a defect to be painted on it.
+NEEDS: dict[str, Callable[[Scene], bool]] = {
+    "missing part": lambda scene: bool(scene.fixtures),
+    "misaligned part": lambda scene: bool(scene.fixtures),
+    "chip": lambda scene: scene.part is not None,
+    "burr": lambda scene: scene.part is not None,
+    "damaged thread": lambda scene: scene.ridges is not None and scene.threaded,
+    "broken teeth": lambda scene: scene.ridges is not None and not scene.threaded,
+    "faulty imprint": lambda scene: scene.lettering is not None,
+    **dict.fromkeys(("weld defect", "porosity", "bad weld", "spatter"), lambda scene: scene.bead is not None),
+    **dict.fromkeys(
+        ("open circuit", "short circuit", "mouse bite", "spur", "spurious copper", "missing hole"),
+        lambda scene: scene.conductors is not None,
+    ),
 }
 COVERED = 0.25  # opacity from which a pixel belongs to a shape
 CHANGED = 0.035  # the least change of a channel, of 1, that counts: nine grey levels
@@ -201,9 +220,9 @@ def paint_on(image: NDArray[np.uint8], plain: NDArray[np.bool_], seed: int) -> S
 def _spoil(rng: Generator, scene: Scene, camera: Camera) -> tuple[Array, tuple[SyntheticDefect, ...]]:
     """Paint one to six defects that do not touch each other; often all of one kind, as in real rejects."""
     names = [name for name, word in WORDS.items() if scene.surface in word.surfaces]
-    names = [name for name in names if name in ON_SURFACE or _has_structure(scene, name)]
+    names = [name for name in names if name not in NEEDS or NEEDS[name](scene)]
     # Names that occur on few surfaces are drawn more often on those.
-    weights = np.array([(1.0 if n in ON_SURFACE else 2.0) / len(WORDS[n].surfaces) ** 0.75 for n in names])
+    weights = np.array([(2.0 if n in NEEDS else 1.0) / len(WORDS[n].surfaces) ** 0.75 for n in names])
     weights /= weights.sum()
     wanted = int(rng.choice([1, 2, 3, 4, 5, 6], p=[0.34, 0.25, 0.17, 0.11, 0.08, 0.05]))
     alike = str(rng.choice(names, p=weights)) if rng.random() < 0.4 else None
@@ -219,19 +238,6 @@ def _spoil(rng: Generator, scene: Scene, camera: Camera) -> tuple[Array, tuple[S
         if defect:
             defects.append(defect)
     return canvas, tuple(defects)
-
-
-def _has_structure(scene: Scene, name: str) -> bool:
-    """Whether the part has what a structural defect spoils."""
-    if name in ("missing part", "misaligned part"):
-        return bool(scene.fixtures)
-    if name in ("chip", "burr"):
-        return scene.part is not None
-    if name in ("damaged thread", "broken teeth"):
-        return scene.ridges is not None and scene.threaded == (name == "damaged thread")
-    if name == "faulty imprint":
-        return scene.lettering is not None
-    return name == "bent part" or scene.conductors is not None
 
 
 def _apply(

@@ -1,4 +1,4 @@
-"""What belongs on a part and is no defect: print, drilled holes, seams, weld beads, conductors."""
+"""What belongs on a part and is no defect: print, drilled holes, seams."""
 
 from __future__ import annotations
 
@@ -15,28 +15,42 @@ from rtvp.data.synthetic.fields import (
     Colour,
     blur,
     choose,
-    coordinates,
     mix,
     noise,
     relief,
-    scaled,
-    soft,
     spread,
 )
-from rtvp.data.synthetic.fixtures import BUTTONS, FASTENED, SOLDERS, TEXTILE, disc, grid, paste
+from rtvp.data.synthetic.fixtures import BUTTONS, FASTENED, TEXTILE, disc, grid, paste
+from rtvp.data.synthetic.weld_bead import Bead, draw_bead
 
 WELDED = frozenset({"brushed metal", "rolled steel", "cast metal"})
 UNMARKED = frozenset({"concrete", "circuit board"})
+SEAMED = 0.2  # of the parts
+WELDED_OR_SEAMED = 0.45  # of those of metal
+HAND_MARKED = 0.06
+CHALKS: tuple[Colour, ...] = (
+    (0.93, 0.93, 0.9),
+    (0.9, 0.8, 0.2),
+    (0.08, 0.08, 0.1),
+    (0.75, 0.15, 0.12),
+    (0.2, 0.3, 0.75),
+)
 INKS: tuple[Colour, ...] = ((0.92, 0.92, 0.92), (0.06, 0.06, 0.07), (0.1, 0.15, 0.5), (0.7, 0.1, 0.1))
 
 
 @dataclass(frozen=True, slots=True)
-class Conductors:
-    """The copper of a board: its lines, each [N, 2] points (x, y) in px, their width in px, their colour."""
+class Marked:
+    """A part with what was put on it.
 
-    lines: tuple[Array, ...]
-    width: float
-    colour: Colour
+    Attributes:
+        image: [H, W, 3].
+        lettering: [H, W] opacity of letters, None where there are none.
+        bead: of its weld, None where it has none.
+    """
+
+    image: Array
+    lettering: Array | None = None
+    bead: Bead | None = None
 
 
 def draw_marks(
@@ -46,21 +60,52 @@ def draw_marks(
     surface: str,
     light: tuple[float, float],
     unit: float,
-) -> tuple[Array, Array | None]:
-    """Print, drill, seam or weld the part now and then: (picture, opacity [H, W] of letters, if any).
+) -> Marked:
+    """Print, drill, seam or weld the part now and then, write on it by hand.
 
     Drilled places are cleared in ``plain``.
     """
-    joined = rng.random() < 0.2 and surface not in UNMARKED
-    if joined and surface in WELDED and rng.random() < 0.6:
-        image = _weld(rng, image, light, unit)
+    lettering, bead = None, None
+    joined = rng.random() < (WELDED_OR_SEAMED if surface in WELDED else SEAMED) and surface not in UNMARKED
+    if joined and surface in WELDED and rng.random() < 0.75:
+        image, bead = draw_bead(rng, image, _joint(rng, *plain.shape), light, unit)
     elif joined:
         image = _seam(rng, image, surface, light, unit)
     if rng.random() < 0.18 and surface in FASTENED:
         _drill(rng, image, plain, light)
     if rng.random() < 0.22 and surface != "concrete":
-        return _print(rng, image, light)
-    return image, None
+        image, lettering = _print(rng, image, light)
+    if rng.random() < HAND_MARKED and surface not in UNMARKED:
+        image = _write_by_hand(rng, image)
+    return Marked(image, lettering, bead)
+
+
+def _write_by_hand(rng: Generator, image: Array) -> Array:
+    """Chalk or marker, as inspectors and fitters leave it: a ring, a tick, a cross or a stroke."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    size, turn = rng.uniform(0.05, 0.22) * side, rng.uniform(0, 2 * math.pi)
+    middle = rng.uniform(0.1, 0.9, 2) * (width, height)
+    kind = rng.random()
+    if kind < 0.5:
+        angles = np.linspace(0, rng.uniform(1.7, 2.2) * math.pi, 30)
+        flat = rng.uniform(0.5, 1.0)
+        strokes = [np.stack([np.cos(angles), flat * np.sin(angles)], 1) * (1 + 0.1 * rng.normal())]
+    elif kind < 0.7:
+        strokes = [np.array([[-0.5, 0.0], [0.0, 0.6], [1.0, -0.9]])]
+    elif kind < 0.85:
+        strokes = [np.array([[-0.7, -0.7], [0.7, 0.7]]), np.array([[-0.7, 0.7], [0.7, -0.7]])]
+    else:
+        strokes = [np.array([[-1.0, 0.0], [0.0, rng.uniform(-0.2, 0.2)], [1.0, 0.0]])]
+    cos, sin = math.cos(turn), math.sin(turn)
+    canvas = np.zeros((height, width), np.uint8)
+    pen = max(1, round(rng.uniform(0.006, 0.02) * side))
+    for line in strokes:
+        shaky = (line + rng.normal(0, 0.03, line.shape)) @ np.array([[cos, sin], [-sin, cos]])
+        fixed = np.round((middle + size * shaky) * 8).astype(np.int32)
+        cv2.polylines(canvas, [fixed], False, 255, pen, cv2.LINE_AA, 3)
+    grain = np.clip(0.75 + rng.uniform(0, 0.8) * noise(rng, height, width, 2.0), 0, 1)
+    return mix(image, choose(rng, CHALKS), canvas * np.float32(rng.uniform(0.6, 0.95) / 255) * grain)
 
 
 def _print(rng: Generator, image: Array, light: tuple[float, float]) -> tuple[Array, Array]:
@@ -124,71 +169,3 @@ def _seam(rng: Generator, image: Array, surface: str, light: tuple[float, float]
         )
         cv2.line(canvas, start, end, 255, max(1, round(1.6 * unit)), cv2.LINE_AA, 3)
     return mix(image, choose(rng, BUTTONS), canvas * np.float32(1 / 255))
-
-
-def _weld(rng: Generator, image: Array, light: tuple[float, float], unit: float) -> Array:
-    """A weld bead: a rounded band of overlapping ripples between two heat-tinted strips."""
-    height, width = image.shape[:2]
-    ends = _joint(rng, height, width)
-    along = (ends[1] - ends[0]) / np.hypot(*(ends[1] - ends[0]))
-    x, y = coordinates(height, width)
-    dx, dy = x - np.float32(ends[0, 0]), y - np.float32(ends[0, 1])
-    half = np.float32(rng.uniform(0.03, 0.09) * min(height, width))
-    across = (dy * np.float32(along[0]) - dx * np.float32(along[1])) / half
-    across += np.float32(0.12) * noise(rng, height, width, 2 * half)
-    pitch = np.float32(2 * math.pi / (rng.uniform(0.35, 0.8) * half))
-    ripple = np.sin((dx * np.float32(along[0]) + dy * np.float32(along[1])) * pitch + 3 * across * across)
-    inside = soft((np.abs(across) - 1) * half, 1.5)
-    bead = inside * (
-        np.sqrt(np.clip(1 - across * across, 0, 1)) * half + np.float32(rng.uniform(0.3, 1.0)) * ripple
-    )
-    tinted = image * spread(1 - np.float32(0.35) * np.exp(-np.abs(np.abs(across) - 1) * 1.5))
-    slope = np.clip(relief(bead, light, rng.uniform(0.5, 1.0)), -0.6, 0.8)
-    return np.asarray(
-        tinted * spread(1 + slope + 0.06 * inside * noise(rng, height, width, 2 * unit)), np.float32
-    )
-
-
-def draw_conductors(rng: Generator, image: Array, unit: float) -> tuple[Array, Conductors]:
-    """Lay bundles of parallel lines with 45 degree bends and drilled lands on a board."""
-    height, width = image.shape[:2]
-    breadth = max(2.0, rng.uniform(2.5, 7) * unit)
-    gap = breadth * rng.uniform(2.4, 3.6)
-    red, green, blue, _ = cv2.mean(image)
-    colour = choose(rng, SOLDERS) if rng.random() < 0.4 else scaled((red, green, blue), rng.uniform(1.5, 2.2))
-    canvas = np.zeros((height, width), np.uint8)
-    lines: list[Array] = []
-    upright = bool(rng.random() < 0.5)
-    across, reach = (width, height) if upright else (height, width)
-    at = rng.uniform(0, gap)
-    while at < across:
-        count = int(rng.integers(1, 6))
-        for bundle_line in _bundle(rng, count, at, gap, reach):
-            line = np.ascontiguousarray(bundle_line if upright else bundle_line[:, ::-1], np.float32)
-            lines.append(line)
-            fixed = np.round(line * 8).astype(np.int32)
-            cv2.polylines(canvas, [fixed], False, 255, round(breadth), cv2.LINE_AA, 3)
-            for end in fixed[[0, -1]].tolist():
-                cv2.circle(canvas, end, round(8 * 1.1 * breadth), 255, -1, cv2.LINE_AA, 3)
-                cv2.circle(canvas, end, round(8 * 0.4 * breadth), 0, -1, cv2.LINE_AA, 3)
-        at += (count + rng.uniform(0.5, 4)) * gap
-    copper = canvas * np.float32(1 / 255)
-    lit = spread(1 + relief(blur(copper, 0.7), (0.7, -0.7), 0.5))
-    picture = np.asarray(mix(image, colour, np.float32(0.9) * copper) * lit, np.float32)
-    return picture, Conductors(tuple(lines), breadth, colour)
-
-
-def _bundle(rng: Generator, count: int, at: float, gap: float, reach: float) -> list[NDArray[np.float64]]:
-    """Parallel lines [4, 2] (across, along), ``gap`` px apart, that step aside together at 45 degrees."""
-    start, end = rng.uniform(-0.2, 0.3) * reach, rng.uniform(0.7, 1.2) * reach
-    jog = float(rng.choice([-1, 0, 1])) * min(rng.uniform(1, 4) * gap, 0.3 * (end - start))
-    lines = []
-    bend = rng.uniform(start, end - abs(jog))
-    for number in range(count):
-        x = at + number * gap
-        # Each line bends a little before its neighbour, so that the gap is kept on the slope.
-        knee = float(
-            np.clip(bend - number * gap * math.tan(math.pi / 8) * np.sign(jog), start, end - abs(jog))
-        )
-        lines.append(np.array([[x, start], [x, knee], [x + jog, knee + abs(jog)], [x + jog, end]]))
-    return lines

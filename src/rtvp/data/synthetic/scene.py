@@ -11,6 +11,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from rtvp.data.synthetic.bodies import make_body
+from rtvp.data.synthetic.conductors import Conductors, draw_conductors
 from rtvp.data.synthetic.fields import (
     Array,
     Colour,
@@ -23,10 +24,12 @@ from rtvp.data.synthetic.fields import (
     relief,
     scaled,
     spread,
+    step,
 )
 from rtvp.data.synthetic.fixtures import FASTENED, TEXTILE, Fixture, draw_fixtures
-from rtvp.data.synthetic.markings import Conductors, draw_conductors, draw_marks
+from rtvp.data.synthetic.markings import draw_marks
 from rtvp.data.synthetic.surfaces import SURFACES
+from rtvp.data.synthetic.weld_bead import Bead
 
 FIXTURED = FASTENED | TEXTILE | {"circuit board"}
 SHEETS = frozenset({"fabric", "leather", "cardboard", "rubber", "wood", "glass", "circuit board"})
@@ -44,6 +47,8 @@ SOLID = frozenset(
 )
 EMBODIED = 0.6  # of the parts of solid material that have a shape of their own
 FLAT_EDGED = 0.4  # of the others that do not fill the frame
+MIRRORING = frozenset({"brushed metal", "rolled steel", "painted sheet", "plastic", "glass", "ceramic tile"})
+REFLECTING = 0.3  # of the parts of such materials
 SPECKLED = 0.1
 TABLES = 0.3  # of the backdrops, of a material
 NEIGHBOURS = 0.25  # of the backdrops, with another part on them
@@ -77,6 +82,7 @@ class Scene:
         ridges: [H, W] bool, where the part has a thread, teeth or ribs, None where it has none.
         threaded: whether these are a thread.
         lettering: [H, W] opacity of letters on the part, None where it has none.
+        bead: where the part is welded, None where it is not.
     """
 
     surface: str
@@ -94,6 +100,7 @@ class Scene:
     ridges: NDArray[np.bool_] | None = None
     threaded: bool = False
     lettering: Array | None = None
+    bead: Bead | None = None
 
     @property
     def side(self) -> int:
@@ -187,6 +194,18 @@ def _speckled(rng: Generator, image: Array) -> Array:
     return mix(image, choose(rng, FLECKS), flecks * np.float32(rng.uniform(0.4, 0.95) / 255))
 
 
+def _reflecting(rng: Generator, image: Array, unit: float) -> Array:
+    """The material with lamps, windows and dark rooms mirrored in it, their borders more or less sharp."""
+    height, width = image.shape[:2]
+    angle, stretch = rng.uniform(0, math.pi), rng.uniform(1, 8)
+    field = fractal(rng, height, width, rng.uniform(40, 140) * unit, 2, 0.4, stretch, angle)
+    border = rng.uniform(0.02, 0.4)
+    low, high = rng.uniform(0.1, 0.5), rng.uniform(0.1, 0.5)
+    bright = np.float32(rng.uniform(0.1, 0.8)) * step(field, low, low + border)
+    dark = np.float32(rng.uniform(0.0, 0.6)) * step(-field, high, high + border)
+    return np.asarray((image + (1 - image) * spread(bright)) * spread(1 - dark), np.float32)
+
+
 def make_scene(rng: Generator, surface: str, height: int, width: int) -> Scene:
     """Build one part of the named material that fills, or lies in, a picture of [height, width]."""
     unit = max(0.4, min(height, width) / 384 * float(np.exp(rng.normal(0, 0.3))))
@@ -210,7 +229,10 @@ def make_scene(rng: Generator, surface: str, height: int, width: int) -> Scene:
         image = _speckled(rng, image)
     if surface == "circuit board":
         image, conductors = draw_conductors(rng, image, unit)
-    image, lettering = draw_marks(rng, image, plain, surface, light, unit)
+    if surface in MIRRORING and rng.random() < REFLECTING:
+        image = _reflecting(rng, image, unit)
+    marked = draw_marks(rng, image, plain, surface, light, unit)
+    image = marked.image
     bare: Array | None = None
     fixtures: tuple[Fixture, ...] = ()
     if surface in FIXTURED and rng.random() < 0.4:
@@ -233,5 +255,6 @@ def make_scene(rng: Generator, surface: str, height: int, width: int) -> Scene:
         unit=unit,
         ridges=ridges,
         threaded=threaded,
-        lettering=lettering,
+        lettering=marked.lettering,
+        bead=marked.bead,
     )

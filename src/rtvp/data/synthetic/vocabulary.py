@@ -233,6 +233,25 @@ WORDS: dict[str, Word] = {
         (*METAL, "glass", "rubber", "wood"),
         ("size", "shape", "tone"),
     ),
+    "weld defect": Word(
+        ("gap, hump or hole at one place of a weld", "interrupted or swollen weld bead"),
+        METAL,
+        ("size",),
+    ),
+    "porosity": Word(
+        ("small round dark pits in a weld",),
+        METAL,
+        ("size",),
+    ),
+    "bad weld": Word(
+        ("long stretch of a weld lumpy and uneven in breadth", "rough irregular weld bead"),
+        METAL,
+    ),
+    "spatter": Word(
+        ("little balls of metal scattered beside a weld",),
+        METAL,
+        ("size",),
+    ),
     "mouse bite": Word(
         ("notch in the edge of a conductor line",),
         ("circuit board",),

@@ -7,3 +7,7 @@ class RtvpError(Exception):
     Its message is one line: what was expected, what came, where, and what to do. The command line prints
     it without a traceback and exits with a code that is not 0; callers of the Python API may catch it.
     """
+
+
+class UnreadableModelError(RtvpError):
+    """A file that is no model, or is damaged: one that was made here can be made anew."""

@@ -9,8 +9,10 @@ import pytest
 
 import rtvp
 from rtvp.errors import RtvpError
+from rtvp.export.cache import cached_export
 from rtvp.models.runtimes import ExportedNetwork
 from rtvp.models.torch_network import TorchNetwork
+from rtvp.models.weights import find_checkpoint
 from rtvp.predict import usual_runtime
 
 MODELS = [None, "rtvp-lite0", "open"]
@@ -50,6 +52,26 @@ def test_a_damaged_model_is_told_of_by_loading_it(monkeypatch: pytest.MonkeyPatc
     assert usual_runtime(None, "cpu") is None
     with pytest.raises(RtvpError, match="weights rtvp-lite0: damaged"):
         rtvp.load()
+
+
+@pytest.mark.parametrize("left", [0, 1000])
+def test_an_export_that_was_kept_and_damaged_is_made_anew(
+    left: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RTVP_HOME", str(tmp_path))
+    kept = cached_export(find_checkpoint("open"))
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:left])
+    assert isinstance(rtvp.load("open", runtime="onnx").network, ExportedNetwork)
+    assert kept.stat().st_size == len(whole)
+
+
+def test_a_damaged_export_of_ones_own_is_left_alone(tmp_path: Path) -> None:
+    own = tmp_path / "own.onnx"
+    own.write_bytes(b"cut short")
+    with pytest.raises(RtvpError, match=r"own\.onnx is not a readable ONNX model"):
+        rtvp.load(own)
+    assert own.read_bytes() == b"cut short"
 
 
 def test_where_nothing_can_be_exported_torch_is_enough(

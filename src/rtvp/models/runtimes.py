@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvp.errors import RtvpError
+from rtvp.errors import RtvpError, UnreadableModelError
 from rtvp.models.exported import METADATA_KEY, ExportFacts
 from rtvp.models.text_encoder import TextEncoder, VocabularyEncoder, make_text_encoder
 from rtvp.types import Floats, Predictions
@@ -71,7 +71,7 @@ def open_onnx(path: Path) -> ExportedNetwork:
     try:
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise RtvpError(f"{path} is not a readable ONNX model ({_one_line(error)})") from error
+        raise UnreadableModelError(f"{path} is not a readable ONNX model ({_one_line(error)})") from error
     facts = ExportFacts.from_text(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), str(path))
 
     def run(inputs: Arrays) -> list[NDArray[np.float32]]:
@@ -94,7 +94,9 @@ def open_openvino(path: Path, half: bool = False) -> ExportedNetwork:
     try:
         model = core.read_model(str(path))
     except Exception as error:
-        raise RtvpError(f"{path} is not a model that OpenVINO can read ({_one_line(error)})") from error
+        raise UnreadableModelError(
+            f"{path} is not a model that OpenVINO can read ({_one_line(error)})"
+        ) from error
     # What a reader of ONNX finds in the metadata it files under "framework".
     key = METADATA_KEY if path.suffix.lower() == ".xml" else ["framework", METADATA_KEY]
     text = model.get_rt_info(key).astype(str) if model.has_rt_info(key) else None

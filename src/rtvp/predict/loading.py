@@ -5,9 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rtvp.errors import RtvpError
+from rtvp.errors import RtvpError, UnreadableModelError
 from rtvp.export.cache import cached_export
-from rtvp.models.runtimes import RUNTIMES, encoder_of, import_onnxruntime, is_exported, open_exported
+from rtvp.models.runtimes import (
+    RUNTIMES,
+    ExportedNetwork,
+    encoder_of,
+    import_onnxruntime,
+    is_exported,
+    open_exported,
+)
 from rtvp.models.text_encoder import EmbeddingCache, make_text_encoder
 from rtvp.models.weights import SHIPPED_MODELS, find_checkpoint, sha256_of, weights_home
 from rtvp.predict.detector import Detector
@@ -96,9 +103,7 @@ def _load_checkpoint(path: Path, device: str, size: int | None, half: bool) -> D
 def _load_exported(path: Path, device: str, size: int | None, runtime: str | None) -> Detector:
     if device != "cpu":
         raise RtvpError(f"device: exported models run on the cpu, got {device}: take the checkpoint")
-    if not is_exported(path):
-        path = cached_export(path)
-    network = open_exported(path, runtime)
+    network = open_exported(path, runtime) if is_exported(path) else _open_cached(path, runtime)
     facts, encoder = network.facts, encoder_of(network.facts)
     # Rows of the identity are as wide as the vocabulary is long, and not worth keeping.
     config = facts.config.model_copy(update={"text_width": encoder.width})
@@ -113,3 +118,13 @@ def _load_exported(path: Path, device: str, size: int | None, runtime: str | Non
         cache=cache,
         digest=facts.digest,
     )
+
+
+def _open_cached(checkpoint: Path, runtime: str | None) -> ExportedNetwork:
+    """The export that is kept of a checkpoint; made anew, once, where a disk has damaged it."""
+    path = cached_export(checkpoint)
+    try:
+        return open_exported(path, runtime)
+    except UnreadableModelError:
+        path.unlink(missing_ok=True)
+        return open_exported(cached_export(checkpoint), runtime)

@@ -162,6 +162,12 @@ class DataConfig(StrictModel):
         default=0.0, ge=0, le=1, description="of the names that have descriptions, said by these alone"
     )
     attribute_words: bool = Field(default=True, description="ask for generated defects by adjectives, too")
+    box_margin: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.05,
+        description="around generated defects, of the longer side: boxes that people draw have one",
+    )
     max_negatives: int = Field(default=16, ge=0)
 
     @field_validator("sources", "held_out", "scale_range", mode="before")

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from rtvp.data.dataset import GENERIC_NAME, Sample, SampleSettings, TrainingBatches, TrainingSamples
+from rtvp.data.generated import GeneratedSamples
 from rtvp.data.labelled import LabelledSet
 from rtvp.data.synthetic import DEFECT_NAMES
 from rtvp.errors import RtvpError
@@ -261,7 +262,7 @@ def test_defects_are_painted_beside_the_real_ones(welds: LabelledSet) -> None:
         assert own.known is not None and welds.vocabulary < own.known
         assert all(names <= own.known and GENERIC_NAME in names and len(names) > 1 for names in own.names)
         assert all(names & set(DEFECT_NAMES) for names in others)
-        assert not own.known & set(DEFECT_NAMES) - {"crack"} - frozenset().union(*others, frozenset())
+        assert not own.known & set(DEFECT_NAMES) - welds.vocabulary - frozenset().union(*others, frozenset())
     assert painted > 8
     assert all(plain.sample(i, 192).known == welds.vocabulary | {GENERIC_NAME} for i in range(8))
 
@@ -274,7 +275,7 @@ def test_a_painted_good_picture_is_no_longer_good(good: LabelledSet) -> None:
 
 
 def test_no_excluded_defect_is_painted(welds: LabelledSet) -> None:
-    excluded = frozenset(DEFECT_NAMES[:-3]) - {"crack"}
+    excluded = frozenset(DEFECT_NAMES[:-3]) - welds.vocabulary
     settings = replace(SETTINGS, max_size=128, painted_share=1.0)
     samples = TrainingSamples([welds], settings, excluded)
     for index in range(10):
@@ -337,6 +338,19 @@ def test_excluded_names_are_refused_in_labels_and_vocabularies(
     narrowed = replace(welds, vocabulary=frozenset({"weld pore"}))
     with pytest.raises(RtvpError, match=r"set welds: .* got crack"):
         make(narrowed, excluded={"crack"})
+
+
+def test_boxes_of_generated_defects_leave_a_margin() -> None:
+    tight, loose = GeneratedSamples(), GeneratedSamples(margin=0.01)
+    moved = 0
+    for seed in range(20):
+        ours = tight.sample(np.random.default_rng(seed), 200, good=False)
+        theirs = loose.sample(np.random.default_rng(seed), 200, good=False)
+        assert np.array_equal(ours.image, theirs.image) and ours.names == theirs.names
+        grown = ours.boxes_xyxy + np.array([-2, -2, 2, 2], np.float32)
+        assert np.array_equal(theirs.boxes_xyxy, grown.clip(0, 200))
+        moved += len(grown)
+    assert moved > 20
 
 
 def test_generated_defects_of_excluded_names_are_never_shown_or_named(garments: LabelledSet) -> None:

@@ -58,6 +58,7 @@ class SampleSettings:
         tile_share: of the real pictures that the input shows at less than half of their size, one part as
             `rtvp detect --tile auto` looks at it. Their files are read anew each time.
         attribute_words: whether generated defects go by phrases such as "thin dark scratch", too.
+        box_margin: what boxes of generated defects leave around them, of the picture's longer side.
         seed: picture i is a function of (seed, i, its size) alone.
     """
 
@@ -74,6 +75,7 @@ class SampleSettings:
     painted_share: float = 0.0
     tile_share: float = 0.0
     attribute_words: bool = True
+    box_margin: float = 0.0
     seed: int = 0
 
 
@@ -101,7 +103,7 @@ class TrainingSamples:
         self.sets = tuple(sets)
         self.settings = settings
         self.excluded = excluded
-        self.generated = GeneratedSamples(excluded, settings.attribute_words)
+        self.generated = GeneratedSamples(excluded, settings.attribute_words, settings.box_margin)
         self._check()
         largest = int(settings.max_size * settings.scale_range[1])
         self.pixels = [[_read_small(record, largest) for record in own.images] for own in self.sets]

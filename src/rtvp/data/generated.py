@@ -22,10 +22,14 @@ class GeneratedSamples:
         excluded: unseen names. What goes by one of them or by a synonym of one is not shown, nor is what the
             generator calls by a phrase with its words.
         attribute_words: whether defects go by phrases such as "thin dark scratch", too.
+        margin: what boxes leave around a defect, of the picture's longer side. Painted masks have no margin,
+            boxes that people draw do, and of a small defect it is a large part.
     """
 
-    def __init__(self, excluded: Collection[str] = (), attribute_words: bool = True) -> None:
-        self.attribute_words = attribute_words
+    def __init__(
+        self, excluded: Collection[str] = (), attribute_words: bool = True, margin: float = 0.0
+    ) -> None:
+        self.attribute_words, self.margin = attribute_words, margin
         self._forbidden = forbidden_words(excluded)
         self.names = frozenset(name for name in DEFECT_NAMES if not says(name, self._forbidden))
 
@@ -71,7 +75,12 @@ class GeneratedSamples:
         self, made: SyntheticSample
     ) -> tuple[NDArray[np.float32], tuple[frozenset[str], ...], frozenset[str]]:
         """Boxes [N, 4], all names of each, and all names of any."""
+        height, width = made.image.shape[:2]
+        margin = self.margin * max(height, width)
         boxes = np.array([d.box_xyxy for d in made.defects], np.float32).reshape(-1, 4)
+        boxes = (boxes + np.array([-margin, -margin, margin, margin], np.float32)).clip(
+            0, np.array([width, height] * 2, np.float32)
+        )
         phrases = frozenset(d.phrase for d in made.defects if self.attribute_words)
         names = tuple(
             frozenset({d.name, GENERIC_NAME}) | {p for p in phrases if _says_less(p, d.phrase)}

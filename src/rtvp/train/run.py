@@ -226,6 +226,7 @@ class _Run:
             data.painted_share,
             data.tile_share,
             data.attribute_words,
+            data.box_margin,
             self.config.seed if cached else seed,  # stages with the same cache share it
         )
         samples = TrainingSamples(self.data.train, settings, self.data.excluded)

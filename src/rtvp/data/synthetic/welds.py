@@ -12,14 +12,19 @@ from rtvp.data.synthetic.patch import Mark, Patch, blob, darken, lighten, open_p
 from rtvp.data.synthetic.scene import Scene
 from rtvp.data.synthetic.weld_bead import Bead
 
+Place = tuple[Bead, tuple[float, float]]
 
-def _on(rng: Generator, bead: Bead, scene: Scene) -> tuple[float, float] | None:
-    """A point on the middle of a bead, on plain material; None where none was found."""
+
+def _on_a_weld(rng: Generator, scene: Scene) -> Place | None:
+    """The bead, and a point on its middle on plain material; None where there is none."""
+    bead = scene.bead
+    if bead is None:
+        return None
     height, width = scene.region.shape
     for _ in range(20):
         x, y = bead.start + bead.along * rng.uniform(0, bead.length)
         if 3 <= x < width - 3 and 3 <= y < height - 3 and scene.region[int(y), int(x)]:
-            return float(x), float(y)
+            return bead, (float(x), float(y))
     return None
 
 
@@ -31,26 +36,26 @@ def _across(patch: Patch, bead: Bead) -> tuple[Array, Array]:
 
 
 def weld_defect(rng: Generator, scene: Scene, canvas: Array) -> Mark | None:
-    """One place of a weld: a gap, a hump, a hole burnt through, a crack across."""
-    at = None if scene.bead is None else _on(rng, scene.bead, scene)
-    if scene.bead is None or at is None:
+    """One place of a weld: a gap, a hump, a hole burnt through, pores."""
+    found = _on_a_weld(rng, scene)
+    if found is None:
         return None
     make = (_gap, _hump, _burnt_through, _pores)[int(rng.integers(4))]
-    return make(rng, scene, canvas, scene.bead, at)
+    return make(rng, scene, canvas, *found)
 
 
 def porosity(rng: Generator, scene: Scene, canvas: Array) -> Mark | None:
     """Small round dark pits in a weld, one or a group."""
-    at = None if scene.bead is None else _on(rng, scene.bead, scene)
-    return None if scene.bead is None or at is None else _pores(rng, scene, canvas, scene.bead, at)
+    found = _on_a_weld(rng, scene)
+    return None if found is None else _pores(rng, scene, canvas, *found)
 
 
 def bad_weld(rng: Generator, scene: Scene, canvas: Array) -> Mark | None:
     """A long stretch of a weld lumpy and uneven in breadth."""
-    at = None if scene.bead is None else _on(rng, scene.bead, scene)
-    if scene.bead is None or at is None:
+    found = _on_a_weld(rng, scene)
+    if found is None:
         return None
-    bead = scene.bead
+    bead, at = found
     reach = rng.uniform(0.1, 0.35) * scene.side
     patch = open_patch(canvas, *at, max(reach, 3 * bead.half) + 4)
     along, aside = _across(patch, bead)
@@ -67,10 +72,10 @@ def bad_weld(rng: Generator, scene: Scene, canvas: Array) -> Mark | None:
 
 def spatter(rng: Generator, scene: Scene, canvas: Array) -> Mark | None:
     """Little balls of metal scattered beside a weld."""
-    at = None if scene.bead is None else _on(rng, scene.bead, scene)
-    if scene.bead is None or at is None:
+    found = _on_a_weld(rng, scene)
+    if found is None:
         return None
-    bead = scene.bead
+    bead, at = found
     side = float(rng.choice([-1, 1])) * rng.uniform(1.3, 3.5) * bead.half
     x, y = at[0] - bead.along[1] * side, at[1] + bead.along[0] * side
     if not (0 <= x < canvas.shape[1] and 0 <= y < canvas.shape[0]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -145,11 +146,6 @@ def test_a_hole_that_was_not_drilled_is_copper() -> None:
     image, copper = scene.image.copy(), scene.conductors.copper.copy()
     cv2.circle(copper, (70, 80), 6, 0.0, -1)
     image[copper == 0] = 0
-    board = plain_board(80.0, breadth=30.0)
-    assert board.conductors is not None
-    drilled = Conductors(board.conductors.lines, board.conductors.breadths, (1.0, 1.0, 1.0), holes, copper)
-    image.setflags(write=False)
-    object.__setattr__(board, "image", image)
-    object.__setattr__(board, "conductors", drilled)
-    _, bright = painted(boards.missing_hole, board, 0)
+    drilled = replace(scene.conductors, holes=holes, copper=copper)
+    _, bright = painted(boards.missing_hole, replace(scene, image=image, conductors=drilled), 0)
     assert bright[80, 70] > 0.9 and image[80, 70].max() == 0

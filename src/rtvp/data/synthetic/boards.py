@@ -141,14 +141,14 @@ def copper_pinhole(rng: Generator, scene: Scene, canvas: Array) -> Mark | None:
     radius = _speck(rng, scene)
     inner = cv2.erode(scene.conductors.copper, np.ones((2 * math.ceil(radius) + 1,) * 2, np.uint8))
     rows, columns = np.nonzero((inner > 0.99) & scene.region)
-    board = scene.image[(scene.conductors.copper < 0.01) & scene.region]
-    if not len(rows) or not len(board):
+    board = (scene.conductors.copper < 0.01) & scene.region
+    if not len(rows) or not board.any():
         return None
     chosen = int(rng.integers(len(rows)))
     patch = open_patch(canvas, float(columns[chosen]), float(rows[chosen]), 1.7 * radius + 2)
     cover = soft(blob(rng, patch, radius, rng.uniform(1, 2), rng.uniform(0, math.pi), 0.3), 1.2)
-    ground = np.broadcast_to(np.median(board[:: max(1, len(board) // 1000)], axis=0), patch.before.shape)
-    return Mark(patch, mix(patch.before, np.asarray(ground, np.float32), cover), cover)
+    ground = np.broadcast_to(typical(scene.image, board), patch.before.shape)
+    return Mark(patch, mix(patch.before, ground, cover), cover)
 
 
 def _speck(rng: Generator, scene: Scene) -> float:

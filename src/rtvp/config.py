@@ -133,6 +133,9 @@ class DataConfig(StrictModel):
     )
     held_out: tuple[str, ...] = Field(default=(), description="never trained on; evaluated at the end")
     validation_share: float = Field(default=0.2, gt=0, lt=1)
+    split_seed: int = Field(
+        default=0, description="of what is kept aside; the same in all runs of which one goes on from another"
+    )
     synthetic_share: float = Field(default=0.15, ge=0, le=1)
     balance: float = Field(default=0.5, ge=0, description="sources are drawn with weight images ** balance")
     scale_range: tuple[float, float] = (0.7, 1.4)

@@ -402,6 +402,16 @@ def test_late_blocks_learn_from_cached_maps(train: Train, tmp_path: Path) -> Non
     assert [path.name for path in (tmp_path / "run" / "features").glob("*/*.npy")] == ["stride8.npy"]
 
 
+def test_what_is_kept_aside_does_not_depend_on_the_seed_of_a_run(data: Path) -> None:
+    def kept(changes: Changed) -> set[Path]:
+        read = read_run_data(TrainConfig.model_validate(changed(changes)), data)
+        return {record.path for labelled in read.validation for record in labelled.images}
+
+    # A run that goes on from another one may have its own seed; it must not train on what that one kept.
+    assert kept({"seed": 7}) == kept({"seed": 0})
+    assert len({frozenset(kept({"data.split_seed": seed})) for seed in range(4)}) > 1
+
+
 def test_the_expert_alone(train: Train, data: Path, tmp_path: Path) -> None:
     config = TrainConfig.model_validate(changed({}))
     path = train_expert(config, read_run_data(config, data), tmp_path / "run")

@@ -66,7 +66,7 @@ def read_run_data(config: TrainConfig, root: Path, benchmark: Path | None = None
         raise RtvpError(f"data.held_out: expected sources that are not trained on, got {', '.join(leaked)}")
     train, validation = [], []
     for labelled in sets:
-        parts = split_by_group(labelled.images, data.validation_share, config.seed)
+        parts = split_by_group(labelled.images, data.validation_share, data.split_seed)
         learnt, kept = (replace(labelled, images=part) for part in parts)
         train += [learnt] if learnt.images else []
         validation += [kept] if kept.images else []

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from rtvp.errors import RtvpError
-from rtvp.files import read_utf8, replacing, stays_below
+from rtvp.files import read_utf8, replacing, sha256_of, stays_below
 
 
 def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
@@ -52,3 +53,9 @@ def test_replacing_is_all_or_nothing(tmp_path: Path) -> None:
 )
 def test_names_below(name: str, below: bool) -> None:
     assert stays_below(name) is below
+
+
+def test_sha256_of_a_file_of_several_blocks(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 2**13  # 2 MiB
+    (tmp_path / "large").write_bytes(content + b"end")
+    assert sha256_of(tmp_path / "large") == hashlib.sha256(content + b"end").hexdigest()

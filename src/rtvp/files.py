@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -73,3 +74,16 @@ def read_utf8(path: Path) -> str:
         raise RtvpError(
             f"{path}:{line}: expected UTF-8 text, got the byte 0x{content[error.start]:02x}: save it as UTF-8"
         ) from error
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's content.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -18,9 +18,9 @@ import rtvp
 from rtvp.errors import RtvpError
 from rtvp.export.cache import cached_export
 from rtvp.export.checkpoint import export_checkpoint
+from rtvp.files import sha256_of
 from rtvp.models.exported import METADATA_KEY, ExportFacts
 from rtvp.models.runtimes import import_openvino, open_exported
-from rtvp.models.weights import sha256_of
 from rtvp.predict import Detector
 from rtvp.predict.prompt_check import check_prompts
 from rtvp.types import Prompt

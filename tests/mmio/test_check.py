@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from PIL import Image
 
 from rtvp.errors import RtvpError
+from rtvp.files import sha256_of
 from rtvp.mmio.check import check
-from rtvp.mmio.coco_file import CocoFile, sha256_of_file, write_coco_file
+from rtvp.mmio.coco_file import CocoFile, write_coco_file
 from rtvp.mmio.findings import KINDS, Report
 
 WriteImage = Callable[..., Path]
@@ -163,7 +164,7 @@ def test_images_on_disk(tmp_path: Path, write_image: WriteImage, write_text: Wri
     Image.new("RGB", (100, 50), "red").save(tmp_path / "set/turned.jpg", exif=exif)
     write_image("secret.png", pixels=[[1, 2], [3, 4]])
     (tmp_path / "set/link.png").symlink_to(tmp_path / "secret.png")
-    hashes = {"good.png": sha256_of_file(tmp_path / "set/good.png"), "changed.png": "ab"}
+    hashes = {"good.png": sha256_of(tmp_path / "set/good.png"), "changed.png": "ab"}
     images = [
         image(number, file_name=name, sha256=hashes.get(name, ""))
         for number, name in enumerate((*names, "none.png", "link.png"), start=1)

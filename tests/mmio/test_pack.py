@@ -13,8 +13,9 @@ from build_sets import photograph
 from PIL import Image
 
 from rtvp.errors import RtvpError
+from rtvp.files import sha256_of
 from rtvp.mmio import pack as pack_module
-from rtvp.mmio.coco_file import sha256_of_file, write_coco_file
+from rtvp.mmio.coco_file import write_coco_file
 from rtvp.mmio.pack import pack
 from rtvp.mmio.schema import Annotation, Item
 
@@ -60,7 +61,7 @@ def annotations(tmp_path: Path) -> Path:
                     source,
                     f"images/{number}.jpg",
                     *size,
-                    sha256_of_file(path),
+                    sha256_of(path),
                     f"{source}/g",
                     boxes[: number + 1],
                 )
@@ -140,7 +141,7 @@ def test_shards_keep_to_their_size_and_the_index_tells_of_them(tmp_path: Path) -
     for shard in index.shards:
         path = tmp_path / "out" / shard.file
         assert path.stat().st_size == shard.bytes <= (1 << 20) + tarfile.RECORDSIZE
-        assert sha256_of_file(path) == shard.sha256
+        assert sha256_of(path) == shard.sha256
     assert len(read_shards(tmp_path / "out")) == 10
     # One that is larger than a shard may be gets one of its own.
     Image.fromarray(noise.integers(0, 256, (700, 700, 3), dtype=np.uint8)).save(folder / "large.png")

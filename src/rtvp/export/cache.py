@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from rtvp.errors import RtvpError
-from rtvp.models.weights import sha256_of, weights_home
+from rtvp.files import sha256_of
+from rtvp.models.weights import weights_home
 
 # Goes up whenever the same checkpoint would give another file: cached ones are made anew.
 EXPORT_VERSION = 2

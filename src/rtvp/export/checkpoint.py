@@ -15,14 +15,14 @@ from rtvp.data.images import PAD_VALUE
 from rtvp.errors import RtvpError
 from rtvp.export.graph import write_onnx
 from rtvp.export.quantise import calibration_inputs, quantise
-from rtvp.files import replacing
+from rtvp.files import replacing, sha256_of
 from rtvp.models.build import load_detector, threshold_of
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.exported import METADATA_KEY, ExportFacts, Vocabulary
 from rtvp.models.fold import fold_batch_norms
 from rtvp.models.runtimes import import_openvino, is_exported
 from rtvp.models.text_encoder import EmbeddingCache, VocabularyEncoder, embed_prompts, make_text_encoder
-from rtvp.models.weights import list_weights, sha256_of, weights_home
+from rtvp.models.weights import list_weights, weights_home
 from rtvp.types import Prompt
 
 Format: TypeAlias = Literal["onnx", "openvino"]

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from rtvp.config import StrictModel
 from rtvp.errors import RtvpError
-from rtvp.files import replacing
-from rtvp.mmio.coco_file import sha256_of_file, to_items, write_coco_file
+from rtvp.files import replacing, sha256_of
+from rtvp.mmio.coco_file import to_items, write_coco_file
 from rtvp.mmio.fingerprint import Fingerprint, fingerprint
 from rtvp.mmio.sources import load_source, source_table
 
@@ -56,16 +56,16 @@ def convert_set(root: Path, out: Path, name: str, masks: bool) -> SetRecord:
     """
     source = source_table()[name]
     folder = root / source.folder
-    hashes = {path: sha256_of_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    hashes = {path: sha256_of(path) for path in sorted(folder.rglob("*")) if path.is_file()}
     content = {path.relative_to(folder).as_posix(): value for path, value in hashes.items()}
     key = _digest([code_version(), name, source.model_dump(), masks, content])
     record_path = out / CACHE_FOLDER / "sets" / f"{name}.json"
     coco_path = out / SOURCES_FOLDER / f"{name}.json"
     known = _read_record(record_path)
-    if known and known.key == key and coco_path.is_file() and sha256_of_file(coco_path) == known.sha256:
+    if known and known.key == key and coco_path.is_file() and sha256_of(coco_path) == known.sha256:
         return known
     conversion = load_source(root, name, masks=masks)
-    items = to_items(conversion.images, name, folder, lambda path: hashes.get(path) or sha256_of_file(path))
+    items = to_items(conversion.images, name, folder, lambda path: hashes.get(path) or sha256_of(path))
     named = {annotation.name for item in items for annotation in item.annotations}
     write_coco_file(
         coco_path,
@@ -81,7 +81,7 @@ def convert_set(root: Path, out: Path, name: str, masks: bool) -> SetRecord:
     record = SetRecord(
         name=name,
         key=key,
-        sha256=sha256_of_file(coco_path),
+        sha256=sha256_of(coco_path),
         problems=dict(conversion.problems),
         broken=list(conversion.broken),
     )
@@ -138,7 +138,7 @@ def code_version() -> str:
     """Tells apart what makes the results: a digest of this package and of the versions of the libraries."""
     package = Path(__file__).parent
     files = sorted(path for path in package.rglob("*") if path.suffix in {".py", ".yaml"})
-    code = {path.relative_to(package).as_posix(): sha256_of_file(path) for path in files}
+    code = {path.relative_to(package).as_posix(): sha256_of(path) for path in files}
     return _digest([code, np.__version__, cv2.__version__, PIL.__version__])
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rtvp.errors import RtvpError
-from rtvp.files import replacing
+from rtvp.files import replacing, sha256_of
 from rtvp.mmio.build_cache import CACHE_FOLDER, SOURCES_FOLDER
 from rtvp.mmio.build_config import BuildConfig
-from rtvp.mmio.coco_file import sha256_of_file, write_coco_file
+from rtvp.mmio.coco_file import write_coco_file
 from rtvp.mmio.schema import Item
 from rtvp.mmio.split_file import write_split
 from rtvp.mmio.splits import Side, Split
@@ -130,7 +130,7 @@ def write_manifest(
     Returns:
         The digest of all digests.
     """
-    files = {name: sha256_of_file(out / name) for name in sorted(written)}
+    files = {name: sha256_of(out / name) for name in sorted(written)}
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()
     head = {
         "digest": digest,

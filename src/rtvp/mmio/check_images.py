@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from rtvp.files import find_below
+from rtvp.files import find_below, sha256_of
 from rtvp.mmio.check_labels import LabelFile
-from rtvp.mmio.coco_file import CocoImage, sha256_of_file
+from rtvp.mmio.coco_file import CocoImage
 from rtvp.mmio.collector import open_image, reason_unreadable, shown_size
 from rtvp.mmio.findings import Findings
 
@@ -66,7 +66,7 @@ def _look(image: CocoImage, folder: Path) -> ImageOnDisk:
     if path is None:
         return ImageOnDisk("", (("missing image", f"expected it below {folder}"),))
     try:
-        sha256 = sha256_of_file(path)
+        sha256 = sha256_of(path)
         with open_image(path) as picture:
             shown = shown_size(picture)
             # JPEGs are decoded at an eighth of their size where possible: all bytes are read none the less.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from pydantic import ConfigDict, Field, FiniteFloat, field_validator, model_vali
 
 from rtvp.config import StrictModel, parse_config
 from rtvp.errors import RtvpError
-from rtvp.files import replacing, stays_below
+from rtvp.files import replacing, sha256_of, stays_below
 from rtvp.mmio.collector import MAX_PIXELS
 from rtvp.mmio.json_entries import Entry, read_json_entries
 from rtvp.mmio.rle import parse_counts
@@ -23,7 +22,6 @@ from rtvp.mmio.schema import Annotation, Box, ImageRecord, Item
 COCO_LISTS = ("categories", "images", "annotations")
 _DECIMALS = 2  # of written coordinates, px
 _NOISE_DECIMALS = 6  # x + width is not exactly x2 in floating point
-_HASH_BLOCK = 1 << 20  # bytes
 _encode = json.JSONEncoder(allow_nan=False).encode
 
 
@@ -42,17 +40,8 @@ class CocoFile:
     supercategories: Mapping[str, str] = field(default_factory=dict)
 
 
-def sha256_of_file(path: Path) -> str:
-    """SHA-256 of the bytes of ``path``, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def to_items(
-    records: Iterable[ImageRecord], source: str, root: Path, hash: Callable[[Path], str] = sha256_of_file
+    records: Iterable[ImageRecord], source: str, root: Path, hash: Callable[[Path], str] = sha256_of
 ) -> tuple[Item, ...]:
     """The images of one set, told by their content and their path below the set's folder.
 

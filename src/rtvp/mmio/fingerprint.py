@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rtvp.mmio.coco_file import sha256_of_file
+from rtvp.files import sha256_of
 from rtvp.mmio.collector import UNREADABLE_IMAGE, open_image, shown_size
 from rtvp.mmio.plain_image import plain_image
 
@@ -77,7 +77,7 @@ def fingerprint(path: Path, sha256: str | None = None) -> Fingerprint:
     Raises:
         OSError: the bytes of the file cannot be read.
     """
-    sha256 = sha256 or sha256_of_file(path)
+    sha256 = sha256 or sha256_of(path)
     try:
         width, height, grey = _read_grey(path)
     except UNREADABLE_IMAGE:

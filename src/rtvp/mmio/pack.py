@@ -17,8 +17,8 @@ from PIL import Image
 
 from rtvp.config import StrictModel
 from rtvp.errors import RtvpError
-from rtvp.files import find_below, replacing
-from rtvp.mmio.coco_file import CocoFile, read_coco_file, sha256_of_file
+from rtvp.files import find_below, replacing, sha256_of
+from rtvp.mmio.coco_file import CocoFile, read_coco_file
 from rtvp.mmio.collector import UNREADABLE_IMAGE, exif_orientation, open_image, reason_unreadable, shown_size
 from rtvp.mmio.plain_image import plain_image
 from rtvp.mmio.schema import Item
@@ -113,7 +113,7 @@ def pack(
     coco = read_coco_file(annotations)
     # Mixed, but always in the same way: whoever reads shard by shard shall not meet set by set.
     items = sorted(coco.items, key=lambda item: hashlib.sha256(item.key.encode()).digest())
-    key = hashlib.sha256(f"{sha256_of_file(annotations)} {max_side} {shard_mb}".encode()).hexdigest()
+    key = hashlib.sha256(f"{sha256_of(annotations)} {max_side} {shard_mb}".encode()).hexdigest()
     index = PackIndex(
         key=key,
         complete=False,
@@ -163,7 +163,7 @@ def _finished_shards(out: Path, key: str) -> list[Shard]:
     finished = []
     for shard in known.shards if known.key == key else ():
         path = out / shard.file
-        if not path.is_file() or sha256_of_file(path) != shard.sha256:
+        if not path.is_file() or sha256_of(path) != shard.sha256:
             break
         finished.append(shard)
     return finished
@@ -190,7 +190,7 @@ def _write_shards(
                 _add(tar, f"{sample_number:08}.json", sample.labels)
                 count, size, sample_number = count + 1, size + sample.size, sample_number + 1
                 sample = next(samples, None)
-        yield Shard(file=path.name, samples=count, bytes=path.stat().st_size, sha256=sha256_of_file(path))
+        yield Shard(file=path.name, samples=count, bytes=path.stat().st_size, sha256=sha256_of(path))
         number += 1
 
 

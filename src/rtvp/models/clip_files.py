@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from rtvp.errors import RtvpError
-from rtvp.models.weights import is_offline, sha256_of
+from rtvp.files import sha256_of
+from rtvp.models.weights import is_offline
 
 VERSION_LENGTH = 16  # hex digits
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")

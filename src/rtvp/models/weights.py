@@ -5,7 +5,6 @@ Fetched files live in ``weights_home()``; the shipped models lie in the package.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Literal
 import platformdirs
 
 from rtvp.errors import RtvpError
+from rtvp.files import sha256_of
 
 SHIPPED, OPEN = "rtvp-lite0", "open"
 SHIPPED_MODELS = {
@@ -196,19 +196,6 @@ def _fetch_from(
         return part.replace(path)
     except OSError as error:
         raise RtvpError(f"cannot write {part}: {error.strerror or error}") from error
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file's content.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _weight(name: str) -> WeightFile:

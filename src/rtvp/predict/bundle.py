@@ -15,8 +15,8 @@ from pydantic import Field
 
 from rtvp.config import StrictModel, parse_config
 from rtvp.errors import RtvpError
-from rtvp.files import replacing
-from rtvp.models.weights import sha256_of, weights_home
+from rtvp.files import replacing, sha256_of
+from rtvp.models.weights import weights_home
 
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 2**20  # bytes

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rtvp.errors import RtvpError, UnreadableModelError
 from rtvp.export.cache import cached_export
+from rtvp.files import sha256_of
 from rtvp.models.runtimes import (
     RUNTIMES,
     ExportedNetwork,
@@ -16,7 +17,7 @@ from rtvp.models.runtimes import (
     open_exported,
 )
 from rtvp.models.text_encoder import EmbeddingCache, make_text_encoder
-from rtvp.models.weights import SHIPPED_MODELS, find_checkpoint, sha256_of, weights_home
+from rtvp.models.weights import SHIPPED_MODELS, find_checkpoint, weights_home
 from rtvp.predict.detector import Detector
 
 DEVICES = ("cpu", "cuda")

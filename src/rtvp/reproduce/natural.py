@@ -11,8 +11,8 @@ from rtvp.errors import RtvpError
 from rtvp.evaluate.coco_labels import Labels, read_labels
 from rtvp.evaluate.matching import COCO_LIMITS, LVIS_LIMITS
 from rtvp.evaluate.outcome import Outcome
+from rtvp.files import sha256_of
 from rtvp.measure import NamedDetector, measure_labels
-from rtvp.mmio.coco_file import sha256_of_file
 from rtvp.mmio.schema import Annotation, ImageRecord
 from rtvp.reproduce.tasks import OnImage, Places, Side, Task
 from rtvp.train.data import RunData
@@ -83,7 +83,7 @@ def _test(path: Path, labels: Labels, at_most: int | None, *, lvis: bool) -> Sid
         return measure_labels(detector, outcomes, prompts, on_image=on_image)
 
     limits = LVIS_LIMITS if lvis else COCO_LIMITS
-    return Side(sha256_of_file(path), len(outcomes), run, labels.frequencies or None, limits)
+    return Side(sha256_of(path), len(outcomes), run, labels.frequencies or None, limits)
 
 
 def _run_data(
@@ -97,7 +97,7 @@ def _run_data(
     records = [_record(outcome, vocabulary) for outcome in outcomes]
     parts = (tuple(r for i, r in enumerate(records) if bool(i % every) == learnt) for learnt in (True, False))
     train, validation = (LabelledSet(path.stem, path.stem, "", part, vocabulary) for part in parts)
-    return RunData((train,), (validation,), (), excluded, f"{sha256_of_file(path)}-{every}")
+    return RunData((train,), (validation,), (), excluded, f"{sha256_of(path)}-{every}")
 
 
 def _record(outcome: Outcome, vocabulary: frozenset[str]) -> ImageRecord:

@@ -12,7 +12,7 @@ from rtvp.config import DataConfig, TrainConfig
 from rtvp.data.generated import GeneratedSamples
 from rtvp.data.labelled import LabelledSet, read_sources, read_split_sets
 from rtvp.errors import RtvpError
-from rtvp.mmio.coco_file import sha256_of_file
+from rtvp.files import sha256_of
 from rtvp.mmio.splits import split_by_group
 
 
@@ -99,5 +99,5 @@ def _digest(parts: Iterable[Iterable[LabelledSet]], excluded: frozenset[str]) ->
             digest.update(f"\n{number} {labelled.name} {sorted(labelled.vocabulary)}".encode())
             for record in labelled.images:
                 labels = ";".join(f"{a.name}@{a.box_xyxy}@{a.mask}" for a in record.annotations)
-                digest.update(f"\n{record.path.name} {sha256_of_file(record.path)} {labels}".encode())
+                digest.update(f"\n{record.path.name} {sha256_of(record.path)} {labels}".encode())
     return digest.hexdigest()

@@ -20,9 +20,8 @@ from rtvp.data.labelled import LabelledSet
 from rtvp.data.text_sampling import TextSettings
 from rtvp.errors import RtvpError
 from rtvp.evaluate import evaluate
-from rtvp.files import read_utf8, replacing
+from rtvp.files import read_utf8, replacing, sha256_of
 from rtvp.measure import Prompting, RtvpNamed, make_prompts, measure
-from rtvp.mmio.coco_file import sha256_of_file
 from rtvp.models.build import load_detector, save_detector
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.text_encoder import embed_prompts, make_text_encoder
@@ -141,7 +140,7 @@ def finetune(task: FinetuneTask, out: Path) -> Finetuned:
     known = [name for name in metadata.get("trained_on", "").split(", ") if name]
     data = read_finetune_data(task.own, recipe, task.seed, known, task.replay, task.retention)
     run = {
-        "start_sha256": sha256_of_file(start),
+        "start_sha256": sha256_of(start),
         "recipe": recipe.model_dump(mode="json"),
         "seed": task.seed,
         "data_digest": data.digest,

@@ -18,8 +18,8 @@ from rtvp.data.dataset import Sample, SampleSettings, SampleSource, TrainingSamp
 from rtvp.data.labelled import LabelledSet, digest_of, read_coco_set, read_sources
 from rtvp.data.synthetic import DEFECT_NAMES, generate
 from rtvp.errors import RtvpError
-from rtvp.files import find_below
-from rtvp.mmio.coco_file import read_coco_file, sha256_of_file, to_items
+from rtvp.files import find_below, sha256_of
+from rtvp.mmio.coco_file import read_coco_file, to_items
 from rtvp.mmio.schema import Annotation, ImageRecord, Item, clip_box, shorter_side
 from rtvp.mmio.sources import available_sources, source_table
 from rtvp.mmio.splits import bundle, closed_split, shuffled
@@ -299,7 +299,7 @@ class _Taken:
         self._hashes = {item.sha256 for item in items}
 
     def __contains__(self, path: Path) -> bool:
-        return path.stat().st_size in self._sizes and sha256_of_file(path) in self._hashes
+        return path.stat().st_size in self._sizes and sha256_of(path) in self._hashes
 
 
 def _choose(labelled: LabelledSet, folder: Path, count: int, seed: int) -> LabelledSet:

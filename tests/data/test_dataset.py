@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from rtvp.data.dataset import GENERIC_NAME, Sample, SampleSettings, TrainingBatches, TrainingSamples
-from rtvp.data.generated import GeneratedSamples
+from rtvp.data.generated import GeneratedSamples, _says_less
 from rtvp.data.labelled import LabelledSet
 from rtvp.data.synthetic import DEFECT_NAMES
 from rtvp.errors import RtvpError
@@ -402,3 +402,14 @@ def test_batches_are_the_same_for_any_number_of_processes(world: int) -> None:
 def test_every_process_needs_a_picture() -> None:
     with pytest.raises(RtvpError, match="batch_size: expected a picture for each of 4 processes, got 3"):
         TrainingBatches(Numbered(), 3, (32,), 1, rank=0, world=4)
+
+
+def test_a_generated_defect_goes_by_every_name_that_says_less() -> None:
+    assert _says_less("stain", "dark oil stain") and _says_less("dark stain", "dark oil stain")
+    assert not _says_less("oil stain", "dark stain")
+    assert not _says_less("hole", "missing hole") and _says_less("missing hole", "small missing hole")
+    generated, rng = GeneratedSamples(), np.random.default_rng(0)
+    shown = [names for _ in range(150) for names in generated.sample(rng, 96, good=False).names]
+    assert all("stain" in names for names in shown if "oil stain" in names)
+    assert all("hole" not in names for names in shown if "missing hole" in names)
+    assert any("oil stain" in names for names in shown)

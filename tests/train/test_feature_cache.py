@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from rtvp.data.dataset import Sample, SampleSettings, TrainingSamples
 from rtvp.errors import RtvpError
@@ -213,3 +213,19 @@ def test_a_damaged_cache_is_named(samples: TrainingSamples, tmp_path: Path) -> N
     (folder / "labels.jsonl").write_text("[1]\n")
     with pytest.raises(RtvpError, match=r"labels.jsonl: expected the labels of cached features"):
         filled(samples, encoder, tmp_path)
+
+
+def test_a_map_that_is_gone_is_not_taken_for_zeros(samples: TrainingSamples, tmp_path: Path) -> None:
+    encoder = MeanEncoder().freeze()
+    cached = filled(samples, encoder, tmp_path)
+    (cached.folder / "stride16.npy").unlink()
+    with pytest.raises(RtvpError, match=r"stride16.npy: expected cached features .*remove "):
+        filled(samples, encoder, tmp_path)
+
+
+def test_weights_can_learn_and_be_loaded_after_the_filling(samples: TrainingSamples, tmp_path: Path) -> None:
+    encoder = MeanEncoder().freeze()
+    # On another device a weight is made anew; another type stands for it here.
+    encoder.to = lambda _: nn.Module.to(encoder, torch.float64).float()  # type: ignore[method-assign,assignment]
+    filled(samples, encoder, tmp_path)
+    assert not any(weight.is_inference() for weight in encoder.parameters())

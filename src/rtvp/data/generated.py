@@ -12,6 +12,7 @@ from rtvp.data.synthetic import DEFECT_NAMES, SyntheticSample, generate, paint_o
 from rtvp.data.training_sample import GENERIC_NAME, Sample
 
 _TRIES = 20  # pictures until one shows nothing that is excluded
+ABSENT = "missing"  # the word that turns what follows into its opposite
 _GAP = 3  # px between a real defect and a painted one
 
 
@@ -81,7 +82,7 @@ class GeneratedSamples:
         boxes = (boxes + np.array([-margin, -margin, margin, margin], np.float32)).clip(
             0, np.array([width, height] * 2, np.float32)
         )
-        phrases = frozenset(d.phrase for d in made.defects if self.attribute_words)
+        phrases = self.names.union(d.phrase for d in made.defects if self.attribute_words)
         names = tuple(
             frozenset({d.name, GENERIC_NAME}) | {p for p in phrases if _says_less(p, d.phrase)}
             for d in made.defects
@@ -94,5 +95,9 @@ def _seed(rng: np.random.Generator) -> int:
 
 
 def _says_less(phrase: str, other: str) -> bool:
-    """Whether whatever is ``other`` is ``phrase`` too: a "thin dark scratch" is a "dark scratch"."""
-    return set(phrase.split()) <= set(other.split())
+    """Whether whatever is ``other`` is ``phrase`` too: a "thin dark scratch" is a "dark scratch".
+
+    An "oil stain" is a "stain"; a "missing hole" is no "hole".
+    """
+    said, more = set(phrase.split()), set(other.split())
+    return said <= more and (ABSENT in more) == (ABSENT in said)

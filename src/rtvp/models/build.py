@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -142,6 +143,11 @@ def threshold_of(metadata: dict[str, str], path: Path) -> float:
         raise RtvpError(
             f"{path}: expected a number as threshold, got {metadata['threshold']!r:.80}"
         ) from error
+
+
+def trained_on(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the sets that a checkpoint was trained on, by its metadata."""
+    return tuple(name for name in metadata.get("trained_on", "").split(", ") if name)
 
 
 def _load_strictly(detector: RTVPDetector, tensors: dict[str, torch.Tensor], path: Path) -> None:

@@ -40,9 +40,9 @@ def lvis_task() -> Task:
 
 
 def _without_defects(config: TrainConfig) -> TrainConfig:
-    """Natural images: no generated parts, no pasted defects; nothing is read by the names of sources."""
+    """Natural images: nothing generated, painted or pasted in; nothing is read by the names of sources."""
     none_of_ours = {"split": None, "sources": ("given",), "held_out": ()}
-    changes = {**none_of_ours, "synthetic_share": 0.0, "cut_paste_share": 0.0}
+    changes = {**none_of_ours, "synthetic_share": 0.0, "painted_share": 0.0, "cut_paste_share": 0.0}
     return config.model_copy(update={"data": config.data.model_copy(update=changes)})
 
 

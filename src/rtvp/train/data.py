@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rtvp.config import DataConfig, TrainConfig
+from rtvp.data import synthetic
 from rtvp.data.generated import GeneratedSamples
 from rtvp.data.labelled import LabelledSet, read_sources, read_split_sets
 from rtvp.errors import RtvpError
@@ -25,7 +26,7 @@ class RunData:
         validation: parts of the same sets, in no group with a training image: thresholds come from here.
         held_out: sets that are never trained on, measured at the end.
         excluded: names that must not reach training, not even as texts.
-        digest: SHA-256 of the images, labels and parts.
+        digest: SHA-256 of the images, labels and parts, and of the version of generated pictures, if any.
     """
 
     train: tuple[LabelledSet, ...]
@@ -77,9 +78,10 @@ def read_run_data(config: TrainConfig, root: Path, benchmark: Path | None = None
     if not train:
         raise RtvpError("expected images to train on, got none: check data.sources and data.split")
     held_out = read_sources(root, data.held_out)
-    return RunData(
-        tuple(train), tuple(validation), held_out, excluded, _digest((train, validation, held_out), excluded)
-    )
+    digest = _digest((train, validation, held_out), excluded)
+    if data.synthetic_share or data.painted_share:  # a run with other generated pictures is another run
+        digest = hashlib.sha256(f"{digest} {synthetic.VERSION}".encode()).hexdigest()
+    return RunData(tuple(train), tuple(validation), held_out, excluded, digest)
 
 
 def _choose(sets: tuple[LabelledSet, ...], data: DataConfig) -> tuple[LabelledSet, ...]:

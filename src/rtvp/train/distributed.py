@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import torch
 from lightning_fabric import Fabric
@@ -12,12 +13,15 @@ from torch import Tensor, distributed, nn
 from rtvp.config import TrainConfig
 from rtvp.losses.processes import mean_over_processes, world_size
 
+LONGEST_WAIT = timedelta(hours=24)  # of the other processes for the first one
+
 
 def make_fabric(config: TrainConfig) -> Fabric:
     """Device, precision and processes of a run: those that torchrun started, else this one alone."""
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     nodes = int(os.environ.get("WORLD_SIZE", "1")) // processes
-    strategy = DDPStrategy(find_unused_parameters=True)  # an adaptation that has ended gets no gradient
+    # An adaptation that has ended gets no gradient; and the first process alone fills caches and validates.
+    strategy = DDPStrategy(find_unused_parameters=True, timeout=LONGEST_WAIT)
     fabric = Fabric(
         accelerator=config.accelerator,
         devices=processes,

@@ -87,21 +87,22 @@ class CachedSamples:
         empty = np.zeros((size, size, 0), np.uint8)
         return Sample(empty, boxes, names, known, tuple(maps[row] for maps in self._maps))
 
-    @torch.inference_mode()
     def fill(self, encoder: ImageEncoder, device: torch.device, workers: int = 1) -> None:
         """Compute what is missing; killed, the next call goes on. Afterwards samples can be drawn.
 
         Of several runs that need the same cache one fills it, and the others wait.
         """
+        # Not in inference mode, in which weights that move could never learn or be loaded again.
+        encoder.to(device)
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / "lock"):
             self._fill(encoder, device, workers)
 
+    @torch.inference_mode()
     def _fill(self, encoder: ImageEncoder, device: torch.device, workers: int) -> None:
         done = self._read_labels()
-        self._maps = [self._open(stride) for stride in self.shapes]
+        self._maps = [self._open(stride, done) for stride in self.shapes]
         if done < self.count:
-            encoder.to(device)
             rest = _Rows(self.samples, range(done, self.count), self.size)
             loader = DataLoader(
                 rest, CHUNK, num_workers=workers, collate_fn=list, worker_init_fn=end_with_parent
@@ -121,12 +122,12 @@ class CachedSamples:
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def _open(self, stride: int) -> NDArray[np.float16]:
+    def _open(self, stride: int, done: int) -> NDArray[np.float16]:
         path, shape = self.folder / f"stride{stride}.npy", self.shapes[stride]
         if 0 in shape:
             return np.zeros(shape, np.float16)
         try:
-            if not path.is_file():
+            if not path.is_file() and not done:
                 np.lib.format.open_memmap(path, "w+", np.float16, shape).flush()
             maps: NDArray[np.float16] = np.load(path, mmap_mode="r+", allow_pickle=False)
         except (OSError, ValueError) as error:

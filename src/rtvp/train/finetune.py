@@ -22,7 +22,7 @@ from rtvp.errors import RtvpError
 from rtvp.evaluate import evaluate
 from rtvp.files import read_utf8, replacing, sha256_of
 from rtvp.measure import Prompting, RtvpNamed, make_prompts, measure
-from rtvp.models.build import load_detector, save_detector
+from rtvp.models.build import load_detector, save_detector, trained_on
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.text_encoder import embed_prompts, make_text_encoder
 from rtvp.models.torch_network import TorchNetwork
@@ -137,7 +137,12 @@ def finetune(task: FinetuneTask, out: Path) -> Finetuned:
     detector, config, metadata = load_detector(start)
     sizes = {"training": recipe.training.model_copy(update={"sizes": (config.input_size,)})}
     recipe = recipe.model_copy(update=sizes)
-    known = [name for name in metadata.get("trained_on", "").split(", ") if name]
+    known = trained_on(metadata)
+    if task.replay is not None and metadata.get("split", "").startswith("zero-shot"):
+        raise RtvpError(
+            f"--replay: whole sets are taken, which show the unseen names of {metadata['split']}, on which "
+            f"{start} was trained: leave it out"
+        )
     data = read_finetune_data(task.own, recipe, task.seed, known, task.replay, task.retention)
     run = {
         "start_sha256": sha256_of(start),

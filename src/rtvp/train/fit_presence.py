@@ -75,8 +75,9 @@ def _look(
 
 
 def _some(images: Sequence[ImageRecord]) -> list[ImageRecord]:
-    good = [record for record in images if not record.annotations][:IMAGES_A_SET]
     rest = [record for record in images if record.annotations]
+    room = max(IMAGES_A_SET // 2, IMAGES_A_SET - len(rest))  # many good ones must not leave none for defects
+    good = [record for record in images if not record.annotations][:room]
     step = max(1, -(-len(rest) // max(1, IMAGES_A_SET - len(good))))
     return [*good, *rest[::step]]
 

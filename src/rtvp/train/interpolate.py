@@ -19,7 +19,12 @@ def interpolate(detector: nn.Module, start: Mapping[str, Tensor], keep: float) -
         start: name -> weight, as in its state dict.
         keep: from 0, the tuned weights, to 1, those of the start.
     """
-    tuned = detector.state_dict()
+    if not keep:
+        return
+    tuned = detector.state_dict()  # on the device where it was trained, which the start may not be
     detector.load_state_dict(
-        {name: torch.lerp(v, start[name], keep) if v.is_floating_point() else v for name, v in tuned.items()}
+        {
+            name: torch.lerp(v, start[name].to(v.device), keep) if v.is_floating_point() else v
+            for name, v in tuned.items()
+        }
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from rtvp.data.glossary import descriptions, synonyms
 from rtvp.data.text_sampling import TextSettings
 from rtvp.errors import RtvpError
 from rtvp.files import replacing
-from rtvp.models.build import build_detector, extended, load_detector, save_detector
+from rtvp.models.build import build_detector, extended, load_detector, save_detector, trained_on
 from rtvp.models.detector import RTVPDetector
 from rtvp.models.image_encoder import (
     IMAGE_ENCODERS,
@@ -82,14 +84,14 @@ def train(config: TrainConfig, data: RunData, out: Path, features: Path | None =
     _check(config)
     run = _Run(config, data, out, features or out / FEATURES_FOLDER)
     encoder = _text_encoder(config)
-    detector = _start(config)
+    detector, before = _start(config)
     run.claim()  # not before all is found to be there: a folder of a failed start would be in the way
     expert = run.pretrain_expert(detector) if config.expert else None
     start_weights = {name: value.clone() for name, value in detector.state_dict().items()}
     run.train_detector(detector, expert, encoder)
     interpolate(detector, start_weights, config.keep)
     checkpoint = out / "detector.safetensors"
-    metadata = {"trained_on": ", ".join(labelled.name for labelled in data.train)}
+    metadata = _notes(config, data, before)
     if run.fabric.is_global_zero:
         save_detector(checkpoint, detector, config.detector, metadata)
         # What is measured is the file, whose weights are rounded to half precision, not what it came from.
@@ -98,7 +100,14 @@ def train(config: TrainConfig, data: RunData, out: Path, features: Path | None =
             fit_presence(saved, data.train, encoder, config.detector.input_size)
         figures, threshold = validate(config, data, saved, encoder)
         _write_json(out / "validation.json", figures)
-        save_detector(checkpoint, saved, config.detector, {**metadata, "threshold": f"{threshold:.3f}"})
+        if figures["best_f1"]["f1"]:
+            metadata["threshold"] = f"{threshold:.3f}"
+        else:  # the threshold above all scores would make a detector that finds nothing
+            print(
+                "nothing was found in the pictures kept aside: the threshold stays the usual one",
+                file=sys.stderr,
+            )
+        save_detector(checkpoint, saved, config.detector, metadata)
     run.fabric.barrier()
     return checkpoint
 
@@ -115,7 +124,7 @@ def train_expert(config: TrainConfig, data: RunData, out: Path, features: Path |
     if config.expert is None:
         raise RtvpError("expected a configuration with an expert, got none")
     run = _Run(config, data, out, features or out / FEATURES_FOLDER)
-    detector = _start(config)
+    detector, _ = _start(config)
     run.claim()
     step = run.pretrain_expert(detector)
     path = out / "expert.safetensors"
@@ -258,8 +267,15 @@ def _check(config: TrainConfig) -> None:
             f"got {expert.image_encoder}"
         )
     for name, stage in _stages(config):
-        if stage.cached_samples is not None and len(stage.sizes) != 1:
+        if stage.cached_samples is None:
+            continue
+        if len(stage.sizes) != 1:
             raise RtvpError(f"{name}.sizes: expected one size where samples are cached, got {stage.sizes}")
+        if config.data.mosaic_share and config.data.mosaic_until < 1:
+            raise RtvpError(
+                f"data.mosaic_until: expected 1 where {name}.cached_samples draws the same pictures to the "
+                f"end, got {config.data.mosaic_until}"
+            )
     if config.training.cached_samples is not None and expert is not None and not expert.shares_encoder:
         raise RtvpError(
             "training.cached_samples: expected an expert that shares the encoder, got one that has its own "
@@ -287,13 +303,15 @@ def _text_encoder(config: TrainConfig) -> RememberingTextEncoder:
     return encoder
 
 
-def _start(config: TrainConfig) -> RTVPDetector:
-    """The detector with the weights that training begins with."""
+def _start(config: TrainConfig) -> tuple[RTVPDetector, dict[str, str]]:
+    """The detector with the weights that training begins with, and the metadata of where they come from."""
+    before: dict[str, str] = {}
     if config.start_from is None:
         detector = build_detector(config.detector)
         _load_encoder_weights(detector.image_encoder, config.image_encoder_weights)
     else:
-        detector, found, _ = load_detector(Path(config.start_from))
+        detector, found, before = load_detector(Path(config.start_from))
+        _check_start(config, before)
         # How large the input usually is decides nothing about the shape of the weights.
         found = found.model_copy(update={"input_size": config.detector.input_size})
         added = {"contrast": config.detector.contrast, "presence": config.detector.presence}
@@ -307,7 +325,29 @@ def _start(config: TrainConfig) -> RTVPDetector:
             )
     if config.training.thaw_beyond is not None:
         detector.image_encoder.thaw_beyond(config.training.thaw_beyond)
-    return detector.train()  # a checkpoint comes in eval mode, with its batch statistics fixed
+    return detector.train(), before  # a checkpoint comes in eval mode, with its batch statistics fixed
+
+
+def _check_start(config: TrainConfig, before: Mapping[str, str]) -> None:
+    """What the start was trained on must not be what this run takes for unseen."""
+    if leaked := sorted(set(config.data.held_out) & set(trained_on(before))):
+        raise RtvpError(
+            f"data.held_out: expected sets that start_from {config.start_from} was not trained on, "
+            f"got {', '.join(leaked)}"
+        )
+    split = config.data.split
+    if split is not None and split.startswith("zero-shot") and before.get("split") != split:
+        raise RtvpError(
+            f"start_from: expected a checkpoint trained on {split} as well, as another one may have seen its "
+            f"unseen names, got {config.start_from} of {before.get('split', 'no split')}"
+        )
+
+
+def _notes(config: TrainConfig, data: RunData, before: Mapping[str, str]) -> dict[str, str]:
+    """Metadata of the checkpoint: what it was trained on, in this run and in those that it goes on from."""
+    names = dict.fromkeys([*trained_on(before), *(labelled.name for labelled in data.train)])
+    split = {} if config.data.split is None else {"split": config.data.split}
+    return {"trained_on": ", ".join(names), **split}
 
 
 def _load_encoder_weights(encoder: ImageEncoder, weights: str) -> None:

@@ -22,7 +22,7 @@ from rtvp.errors import RtvpError
 
 SURFACE_NAMES: tuple[str, ...] = tuple(SURFACES)
 
-VERSION = 3  # of what a seed shows; to be raised by whatever changes it, as features are cached
+VERSION = 4  # of what a seed shows and is called; to be raised by what changes it, as samples are cached
 MOST_TRIES = 400  # to paint one defect; only on real pictures can it be in vain
 SOFTEST = 0.8  # px, of the blur of a painted defect: more would wash out the smallest
 GREY = 6  # grey levels between the channels, up to which a picture has no colours

@@ -47,6 +47,7 @@ class SplitSets:
         seen: names that may be trained on.
         unseen: names that must not reach training, not even as texts.
         digest: of the images, their labels and sides.
+        max_cosine: promised by "zero-shot/meaning": see `rtvp.mmio.splits.Split`.
     """
 
     name: str
@@ -55,6 +56,7 @@ class SplitSets:
     seen: tuple[str, ...]
     unseen: tuple[str, ...]
     digest: str
+    max_cosine: float | None = None
 
 
 def read_split_sets(build: Path, root: Path, split: str) -> SplitSets:
@@ -89,6 +91,7 @@ def read_split_sets(build: Path, root: Path, split: str) -> SplitSets:
         chosen.seen,
         chosen.unseen,
         digest_of(sides["train"] + sides["test"], (split, *chosen.unseen)),
+        chosen.max_cosine,
     )
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rtvp.config import DataConfig, TrainConfig
 from rtvp.data import synthetic
 from rtvp.data.generated import GeneratedSamples
+from rtvp.data.glossary import synonyms
 from rtvp.data.labelled import LabelledSet, read_sources, read_split_sets
 from rtvp.errors import RtvpError
 from rtvp.files import sha256_of
+from rtvp.mmio.categories import Embedder, name_cosines
+from rtvp.mmio.names import shared_words
 from rtvp.mmio.splits import split_by_group
+from rtvp.models.text_encoder import make_text_encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ def read_run_data(config: TrainConfig, root: Path, benchmark: Path | None = None
             raise RtvpError(f"data.split {data.split}: expected a build of the benchmark, got no --benchmark")
         split = read_split_sets(benchmark, root, data.split)
         sets, excluded = _choose(split.train, data), frozenset(split.unseen)
+        if split.max_cosine is not None:
+            excluded |= near_in_meaning(split.unseen, split.max_cosine, make_text_encoder("minilm").encode)
     if leaked := sorted({labelled.name for labelled in sets} & set(data.held_out)):
         raise RtvpError(f"data.held_out: expected sources that are not trained on, got {', '.join(leaked)}")
     train, validation = [], []
@@ -82,6 +88,23 @@ def read_run_data(config: TrainConfig, root: Path, benchmark: Path | None = None
     if data.synthetic_share or data.painted_share:  # a run with other generated pictures is another run
         digest = hashlib.sha256(f"{digest} {synthetic.VERSION}".encode()).hexdigest()
     return RunData(tuple(train), tuple(validation), held_out, excluded, digest)
+
+
+def near_in_meaning(unseen: Sequence[str], max_cosine: float, embed: Embedder) -> frozenset[str]:
+    """Names of generated defects, and synonyms, that give an unseen name away as no seen name may.
+
+    Args:
+        unseen: names that the split promises to share no word with anything seen.
+        max_cosine: what the cosine of a text and an unseen name has to stay below.
+        embed: the text model by which the split was made.
+    """
+    texts = sorted({*synthetic.DEFECT_NAMES, *(text for own in synonyms().values() for text in own)})
+    cosines = name_cosines(texts, unseen, embed)
+    return frozenset(
+        text
+        for text, row in zip(texts, cosines, strict=True)
+        if row.max(initial=0.0) >= max_cosine or any(shared_words(text, name) for name in unseen)
+    )
 
 
 def _choose(sets: tuple[LabelledSet, ...], data: DataConfig) -> tuple[LabelledSet, ...]:

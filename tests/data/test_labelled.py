@@ -100,15 +100,21 @@ def test_sources_know_names_that_no_image_shows(data: Path) -> None:
 def test_any_coco_file(data: Path, tmp_path: Path) -> None:
     images = data / "workpiece-crack" / "datasets" / "WorkpieceCrack2" / "train" / "images"
     content = {
-        "images": [{"id": 1, "file_name": "p0.jpg", "width": 96, "height": 64}],
-        "annotations": [{"id": 1, "image_id": 1, "category_id": 2, "bbox": [8, 4, 20, 10]}],
+        "images": [
+            {"id": 1, "file_name": "p0.jpg", "width": 96, "height": 64},
+            {"id": 2, "file_name": "p1.jpg", "width": 96, "height": 64},
+        ],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 2, "bbox": [8, 4, 20, 10], "iscrowd": 0},
+            {"id": 2, "image_id": 2, "category_id": 2, "bbox": [0, 0, 90, 60], "iscrowd": 1},
+        ],
         "categories": [{"id": 1, "name": "dent"}, {"id": 2, "name": "chip"}],
     }
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(content))
     own = read_coco_set(path, images)
     assert own.name == own.scene == "mine" and own.vocabulary == {"dent", "chip"}
-    (record,) = own.images
+    (record,) = own.images  # without the one with a crowd
     assert record.path == images / "p0.jpg" and record.annotations[0].box_xyxy == (8, 4, 28, 14)
     with pytest.raises(RtvpError, match=r"mine.json: expected its image p0.jpg in .*found no such file"):
         read_coco_set(path, tmp_path)

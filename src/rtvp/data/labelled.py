@@ -115,6 +115,8 @@ def read_sources(root: Path, names: Sequence[str], *, masks: bool = False) -> tu
 def read_coco_set(path: Path, images: Path) -> LabelledSet:
     """Any COCO file of boxes as one set, named after the file; its vocabulary is all of its categories.
 
+    Images with crowds are left out: a crowd is no single object to learn, and hides what else is there.
+
     Args:
         path: the COCO file.
         images: folder that its file names are relative to.
@@ -125,6 +127,8 @@ def read_coco_set(path: Path, images: Path) -> LabelledSet:
     coco = read_coco_file(path)
     records = []
     for item in coco.items:
+        if item.file_name in coco.crowded:
+            continue
         file = images / item.file_name
         if not file.is_file():
             raise RtvpError(f"{path}: expected its image {item.file_name} in {images}, found no such file")

@@ -33,11 +33,13 @@ class CocoFile:
         items: the images with their defects.
         categories: names in the order of their ids; every name of an annotation is among them.
         supercategories: category -> super-category, where one is known.
+        crowded: file names of the images with crowds (``iscrowd``): boxes that hold no single object.
     """
 
     items: tuple[Item, ...]
     categories: tuple[str, ...]
     supercategories: Mapping[str, str] = field(default_factory=dict)
+    crowded: frozenset[str] = frozenset()
 
 
 def to_items(
@@ -217,6 +219,7 @@ class CocoAnnotation(_Entry):
     category_id: int
     bbox: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
     segmentation: Any = None
+    iscrowd: int = 0
 
 
 def read_coco_file(path: Path) -> CocoFile:
@@ -245,6 +248,7 @@ class _Reader:
         self._images: dict[int, CocoImage] = {}
         # image id -> line, category id, box, mask
         self._boxes: dict[int, list[tuple[int, int, Box, str | None]]] = defaultdict(list)
+        self._with_crowds: set[int] = set()
 
     def take(self, entry: Entry) -> None:
         where = f"{self._path}:{entry.line}: {entry.key}"
@@ -256,6 +260,8 @@ class _Reader:
     def _take_listed(self, entry: Entry, where: str) -> None:
         if entry.key == "annotations":
             annotation = parse_config(entry.value, CocoAnnotation, where)
+            if annotation.iscrowd:
+                self._with_crowds.add(annotation.image_id)
             x, y, width, height = annotation.bbox
             box = (x, y, round(x + width, _NOISE_DECIMALS), round(y + height, _NOISE_DECIMALS))
             self._boxes[annotation.image_id].append(
@@ -283,10 +289,16 @@ class _Reader:
             items,
             tuple(dict.fromkeys(category.name for category in ordered)),
             {category.name: category.supercategory for category in ordered if category.supercategory},
+            frozenset(
+                self._name(image) for number, image in self._images.items() if number in self._with_crowds
+            ),
         )
 
+    def _name(self, image: CocoImage) -> str:
+        return image.file_name.removeprefix(f"{image.source}/") if self._prefixed else image.file_name
+
     def _item(self, number: int, image: CocoImage) -> Item:
-        name = image.file_name.removeprefix(f"{image.source}/") if self._prefixed else image.file_name
+        name = self._name(image)
         group = PurePosixPath(name).stem if image.group is None else image.group
         size = (image.width, image.height)
         annotations = tuple(self._annotation(*entry, size) for entry in self._boxes.pop(number, ()))
